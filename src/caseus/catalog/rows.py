@@ -1,0 +1,103 @@
+"""The facts as the catalog gives them: frozen values, one a row."""
+
+from __future__ import annotations
+
+import msgspec
+
+from caseus.model import File, Status
+
+
+class HostedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file published here. Times are Unix seconds."""
+
+    tree: str
+    project: str
+    filename: str
+    version: str
+    sha256: str
+    size: int
+    md5: str
+    blake2b_256: str
+    uploaded: float
+    uploader: str
+    requires_python: str | None = None
+    metadata_sha256: str | None = None
+    has_sig: bool = False
+    yanked: str | None = None
+    """None: not yanked; else the reason, "" for none given."""
+
+
+class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
+    """A filename that was used and deleted: it never serves other bytes."""
+
+    tree: str
+    project: str
+    filename: str
+    sha256: str
+    deleted: float
+    reason: str
+
+
+class UpstreamPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What an upstream last said of a project. `fetched` and `until` (fresh until then) are Unix seconds."""
+
+    files: tuple[File, ...]
+    versions: tuple[str, ...]
+    status: Status = "active"
+    status_reason: str | None = None
+    etag: str | None = None
+    fetched: float
+    until: float
+    serial: int = 0
+
+
+class FetchedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a file of an upstream since we saw it. It outlives the bytes: the first sha256 seen binds."""
+
+    tree: str
+    project: str
+    filename: str
+    sha256: str | None = None
+    size: int | None = None
+    metadata_sha256: str | None = None
+    modified: float | None = None
+    """The file's Last-Modified at the upstream, Unix seconds, where it told one."""
+    stored: bool = False
+    """Whether the bytes should be in the store (they may have been deleted by hand)."""
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    password_hash: str
+    admin: bool
+    created: float
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """An API token; the token itself is not stored, only its sha256."""
+
+    id: int
+    user: str
+    scope: str
+    prefix: str
+    """Its first characters, to tell tokens apart."""
+    created: float
+    expires: float | None
+    last_used: float | None
+
+
+class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One change. `digest` is sha256 over this entry and `previous`, the digest of the one before."""
+
+    number: int
+    serial: int
+    time: float
+    actor: str
+    action: str
+    tree: str
+    project: str
+    filename: str
+    sha256: str
+    detail: str
+    previous: str
+    digest: str

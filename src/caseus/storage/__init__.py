@@ -1,0 +1,122 @@
+"""Where bytes are: the protocol that every store keeps, and the one place that draws its layout.
+
+A key is one or more segments of `[A-Za-z0-9._+!~()@=,-]+` joined by `/`; a segment never is `.` or `..`. Segments
+that begin with a dot at the root (`.incoming`, `.orphans`, `.fill`) belong to the store itself.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import BinaryIO, Protocol, Self
+
+from caseus.errors import Invalid
+
+_SEGMENT = re.compile(r"(?!\.{1,2}(/|\Z))[A-Za-z0-9._+!~()@=,-]+\Z")
+
+
+def check_key(key: str) -> str:
+    """The key itself if it is legal, else Invalid."""
+    if not key or not all(_SEGMENT.match(segment) for segment in key.split("/")):
+        raise Invalid(f"illegal storage key {key!r}")
+    return key
+
+
+def hosted_tree(index: str) -> str:
+    """The folder of what was published to an index: a prefix of keys and the tree's name in the catalog."""
+    return f"files/{index}"
+
+
+def fetched_tree(upstream: str) -> str:
+    """The folder of what was fetched from an upstream; may be deleted at any time."""
+    return f"fetched/{upstream}"
+
+
+def file_key(tree: str, project: str, filename: str) -> str:
+    """Key of a file or, with its ending, of a sidecar."""
+    return check_key(f"{tree}/{project}/{filename}")
+
+
+def packages_key(tree: str, project: str) -> str:
+    """Key of the list from which the catalog's facts of a project can be rebuilt."""
+    return file_key(tree, project, "packages.jsonl")
+
+
+class State(enum.Enum):
+    """What `Blob.available` can say."""
+
+    WAITING = "waiting"  # nothing is known yet, not even the size
+    MORE = "more"  # what was returned (maybe nothing) is not the end: ask again
+    END = "end"  # what was returned is the last of it
+
+
+class Blob(Protocol):
+    """Bytes of one file, from `start` to `stop`; a context manager that closes it.
+
+    A blob that is being filled from an upstream knows its `size` once `available` no longer says WAITING.
+    """
+
+    @property
+    def size(self) -> int | None: ...  # of the whole file, in bytes
+    @property
+    def start(self) -> int: ...  # first byte that will be read (a negative start is resolved by the size)
+    @property
+    def stop(self) -> int | None: ...  # one behind the last; None while the size is unknown
+    @property
+    def sha256(self) -> str | None: ...  # hex, where known
+    def read(self, n: int = 262_144, /) -> bytes:
+        """Up to n bytes, b"" at the end; blocks. Unavailable if what fills it failed: the bytes so far are not the file."""
+        ...
+
+    def available(self, n: int = 262_144, /) -> tuple[bytes, State]:
+        """What is there now, at most n bytes; never waits for others. Unavailable, NotFound as `read`."""
+        ...
+
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Staged(Protocol):
+    """Bytes on their way in, under no name yet. Not shared between threads."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def digests(self) -> dict[str, str]: ...  # md5, sha256, blake2b_256 of what was written, hex
+    def write(self, data: bytes, /) -> None: ...
+    def reader(self) -> BinaryIO:
+        """What was written so far, seekable; close it before `commit`."""
+        ...
+
+    def sync(self) -> None:
+        """Make the bytes durable (fsync). `commit` does it where it was not called."""
+        ...
+
+    def commit(self, key: str) -> None:
+        """Give the bytes their name, create-if-absent, all or nothing, durably. Conflict if the key holds other bytes."""
+        ...
+
+    def holds(self, key: str) -> bool:
+        """Whether the key holds these bytes now."""
+        ...
+
+    def close(self) -> None:
+        """Forget what is under no name (abort); what was committed stays. May be called twice."""
+        ...
+
+
+class Storage(Protocol):
+    """A store. A new one is a module with these methods and a subclass of `caseus.storage.testing.StorageConformance`."""
+
+    def stage(self) -> Staged: ...  # Unavailable("full") where no space is left, here and in every write
+    def replace(self, key: str, source: BinaryIO) -> None: ...  # atomic and durable; for what is derived
+    def set_aside(
+        self, key: str, digest: str
+    ) -> None: ...  # if it still holds other bytes than this sha256: to .orphans/
+    def open(self, key: str, start: int = 0, stop: int | None = None) -> Blob: ...  # NotFound, BadRange
+    def delete(self, key: str) -> None: ...  # absent is fine
+    def keys(self, prefix: str = "") -> Iterator[str]: ...  # exact prefix, sorted, complete; not the store's own
+    def url(self, key: str, expires: timedelta) -> str | None: ...  # a signed link for the client, or None

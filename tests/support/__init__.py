@@ -1,0 +1,1 @@
+"""What the tests share: packages made from nothing, servers on free ports, clients."""
