@@ -1,0 +1,26 @@
+"""Pages as bytes, by pure functions: the server and the static export give the same ones.
+
+Links are relative (`FILE#sha256=…`), so a page is the same under any host and prefix.
+"""
+
+from __future__ import annotations
+
+from caseus.render.home import HOME_POLICY, home_html
+from caseus.render.page import HTML, JSON, PLAIN_HTML, ContentType, Page, make_page
+from caseus.render.simple_html import list_html, project_html
+from caseus.render.simple_json import list_json, project_json
+
+__all__ = [
+    "HOME_POLICY",
+    "HTML",
+    "JSON",
+    "PLAIN_HTML",
+    "ContentType",
+    "Page",
+    "home_html",
+    "list_html",
+    "list_json",
+    "make_page",
+    "project_html",
+    "project_json",
+]

@@ -1,0 +1,110 @@
+"""What the parts of the catalog share: the reading connections (one a thread), the writer, the mapped serial."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from caseus.catalog import schema, sql
+from caseus.catalog.locks import Presence
+from caseus.catalog.serial import SerialFile
+from caseus.catalog.writer import Writer
+from caseus.errors import Unavailable
+
+_counter = sql.Statement(select(schema.counters.c.value).where(schema.counters.c.name == bindparam("name")))
+_project_serial = sql.Statement(
+    select(schema.projects.c.serial).where(
+        schema.projects.c.tree == bindparam("tree"), schema.projects.c.name == bindparam("name")
+    )
+)
+
+
+class Database:
+    """SQLite in ROOT/catalog.sqlite. Thread-safe."""
+
+    def __init__(self, root: Path, clock: Callable[[], float]) -> None:
+        self.root = root
+        self.clock = clock
+        self._path = root / "catalog.sqlite"
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._guard = threading.Lock()
+        self._closed = False
+        self.presence = Presence(root / "server.lock")
+        self._serial = SerialFile(root / "serial")
+        self.writer = Writer(self._path, root / "write.lock", self._serial, clock)
+
+    def close(self) -> None:
+        """Finish what is queued, then close everything."""
+        self.writer.close()
+        with self._guard:
+            self._closed = True
+            for reader in self._readers:
+                reader.close()
+            self._readers.clear()
+        self._serial.close()
+        self.presence.close()
+
+    @property
+    def listed(self) -> int:
+        """The serial up to which the lists beside the files are written."""
+        return self._serial.listed
+
+    @listed.setter
+    def listed(self, serial: int) -> None:
+        self._serial.listed = serial
+
+    def serial(self) -> int:
+        """The number that grows with every change of what readers see; costs 0.1 us."""
+        return self._serial.serial
+
+    def adopt_serial(self) -> None:
+        """Take the database's word after a start: a kill may have fallen between COMMIT and the mapped number."""
+        number = self.counter("serial")
+        if self._serial.serial != number:
+            self._serial.serial = number
+        if self._serial.listed > number:
+            self._serial.listed = 0  # the catalog is older than its lists: a restored backup
+
+    def counter(self, name: str) -> int:
+        row = self._row(_counter, name=name)
+        return int(row["value"]) if row else 0
+
+    def project_serial(self, tree: str, name: str) -> int:
+        """The serial of the project's last visible change, 0 if the tree never had it."""
+        row = self._row(_project_serial, tree=tree, name=name)
+        return int(row["serial"]) if row else 0
+
+    @property
+    def _reader(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            with self._guard:
+                if self._closed:
+                    raise Unavailable("the catalog is closed", kind="local")
+                connection = sql.connect(str(self._path), read_only=True)
+                self._readers.append(connection)
+            self._local.connection = connection
+        return connection
+
+    def _rows(self, statement: sql.Statement, **params: Any) -> list[sqlite3.Row]:
+        try:
+            return sql.rows(self._reader, statement, params)
+        except sqlite3.Error as error:
+            raise _unreadable(error) from None
+
+    def _row(self, statement: sql.Statement, **params: Any) -> sqlite3.Row | None:
+        try:
+            return sql.row(self._reader, statement, params)
+        except sqlite3.Error as error:
+            raise _unreadable(error) from None
+
+
+def _unreadable(error: sqlite3.Error) -> Unavailable:
+    """An unsure catalog is 503 for every name, so that no private name is ever asked upstream."""
+    return Unavailable(f"the catalog can't be read ({error}): try again", kind="local", retry_after=5)

@@ -1,0 +1,260 @@
+"""Facts of what is published here: files, tombstones, and the claims of uploads that run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from enum import Enum
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import BindParameter, bindparam, delete, insert, or_, select, tuple_, union, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from caseus.catalog import schema, sql
+from caseus.catalog.database import Database
+from caseus.catalog.rows import HostedFile, Tombstone
+from caseus.catalog.writer import Transaction
+from caseus.errors import Busy, Conflict, NotFound
+
+LEASE = 30.0
+"""Seconds for which a claim holds a name unless it is renewed."""
+
+_f, _t, _c, _p = schema.files.c, schema.tombstones.c, schema.claims.c, schema.upstream_pages.c
+_tree: BindParameter[str] = bindparam("tree")
+_name: BindParameter[str] = bindparam("name")
+_filename: BindParameter[str] = bindparam("filename")
+
+_knows = sql.Statement(
+    union(
+        select(_f.tree).where(_f.tree == _tree, _f.project == _name),
+        select(_t.tree).where(_t.tree == _tree, _t.project == _name),
+        select(_c.tree).where(_c.tree == _tree, _c.project == _name, _c.until > bindparam("now")),
+    ).limit(1)
+)
+_listed = union(
+    select(_f.project.label("project")).where(_f.tree == _tree, _f.project > bindparam("after_project")),
+    select(_p.project.label("project")).where(_p.tree == _tree, _p.project > bindparam("after_project")),
+).order_by("project")
+_projects = sql.Statement(_listed.limit(bindparam("size")))
+_files = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.project == _name).order_by(_f.filename))
+_file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename, _f.project == _name))
+_any_file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename))
+_tombstones = sql.Statement(
+    select(schema.tombstones).where(_t.tree == _tree, _t.project == _name).order_by(_t.filename)
+)
+_tombstone = sql.Statement(select(schema.tombstones).where(_t.tree == _tree, _t.filename == _filename))
+_claim = sql.Statement(select(schema.claims).where(_c.tree == _tree, _c.filename == _filename))
+_set_claim = sql.Statement(
+    upsert(schema.claims)
+    .values({column.name: bindparam(column.name) for column in schema.claims.columns})
+    .on_conflict_do_update(
+        index_elements=["tree", "filename"],
+        set_={name: bindparam(name) for name in ("project", "sha256", "owner", "until")},
+    ),
+    columns=(),
+)
+_drop_claim = sql.Statement(
+    delete(schema.claims).where(_c.tree == _tree, _c.filename == _filename, _c.owner == bindparam("owner"))
+)
+_drop_claims = sql.Statement(delete(schema.claims))
+_insert = sql.Statement(insert(schema.files))
+_bury = sql.Statement(insert(schema.tombstones))
+_remove = sql.Statement(delete(schema.files).where(_f.tree == _tree, _f.filename == _filename))
+_set_yanked = sql.Statement(
+    update(schema.files).where(_f.tree == _tree, _f.filename == _filename).values(yanked=bindparam("reason"))
+)
+_drop_page = sql.Statement(delete(schema.upstream_pages).where(_p.tree == _tree, _p.project == _name))
+_g = schema.fetched_files.c
+_drop_fetched = sql.Statement(delete(schema.fetched_files).where(_g.tree == _tree, _g.project == _name))
+_stored_bytes = sql.Statement(select(_g.size).where(_g.tree == _tree, _g.project == _name, _g.stored.is_(True)))
+_changed_since = sql.Statement(
+    select(schema.projects.c.tree, schema.projects.c.name).where(
+        schema.projects.c.serial > bindparam("serial"), or_(schema.projects.c.tree.like("files/%"))
+    )
+)
+
+
+def _ordered(table: Any) -> sql.Statement:
+    """All rows of a table with (tree, filename) as its key, for `sql.pages`."""
+    key = tuple_(table.c.tree, table.c.filename)
+    after = tuple_(bindparam("after_tree"), bindparam("after_filename"))
+    return sql.Statement(select(table).where(key > after).order_by(*key.clauses).limit(bindparam("size")))
+
+
+_all_files, _all_tombstones = _ordered(schema.files), _ordered(schema.tombstones)
+
+
+class ClaimState(Enum):
+    MINE = "mine"
+    PUBLISHED = "published"  # the very bytes are there already
+    HELD = "held"  # by another upload that runs
+
+
+class Claim(NamedTuple):
+    """What came of claiming a name; of another's claim: whether its bytes are the same, the seconds left."""
+
+    state: ClaimState
+    same: bool = False
+    left: float = 0.0
+
+
+class Hosted(Database):
+    """Reads answer at once; writes return when they are durable."""
+
+    def knows(self, tree: str, name: str) -> bool:
+        """Whether the name is ours: published, claimed or tombstoned."""
+        return self._row(_knows, tree=tree, name=name, now=self.clock()) is not None
+
+    def projects(self, tree: str) -> Iterator[str]:
+        """Names with a file here, or with a page of the upstream whose tree it is; sorted, lazy."""
+        for row in sql.pages(self._reader, _projects, {"tree": tree}, ("project",)):
+            yield row["project"]
+
+    def hosted_files(self, tree: str, name: str) -> list[HostedFile]:
+        return [_hosted(row) for row in self._rows(_files, tree=tree, name=name)]
+
+    def hosted_file(self, tree: str, name: str, filename: str) -> HostedFile | None:
+        row = self._row(_file, tree=tree, name=name, filename=filename)
+        return _hosted(row) if row else None
+
+    def find_file(self, tree: str, filename: str) -> HostedFile | None:
+        """The file of that name, whatever its project."""
+        row = self._row(_any_file, tree=tree, filename=filename)
+        return _hosted(row) if row else None
+
+    def tombstones(self, tree: str, name: str) -> list[Tombstone]:
+        return [Tombstone(**dict(row)) for row in self._rows(_tombstones, tree=tree, name=name)]
+
+    def all_hosted(self) -> Iterator[HostedFile]:
+        """Every published file of every tree, by tree and filename."""
+        return (_hosted(row) for row in sql.pages(self._reader, _all_files, {}, ("tree", "filename")))
+
+    def all_tombstones(self) -> Iterator[Tombstone]:
+        pages = sql.pages(self._reader, _all_tombstones, {}, ("tree", "filename"))
+        return (Tombstone(**dict(row)) for row in pages)
+
+    def hosted_changes(self, since: int) -> list[tuple[str, str]]:
+        """(tree, project) of what is published here and changed after that serial."""
+        return [(row["tree"], row["name"]) for row in self._rows(_changed_since, serial=since)]
+
+    # The upload protocol: T1 claims, T2 publishes; between them the bytes get their name.
+
+    def claim(self, tree: str, project: str, filename: str, *, sha256: str, owner: str) -> Future[Claim]:
+        """T1. Conflict (through the future) if other bytes, or a tombstone, have the name."""
+
+        def job(transaction: Transaction) -> Claim:
+            name = {"tree": tree, "filename": filename}
+            row = transaction.row(_any_file, name)
+            if row is not None:
+                if row["sha256"] == sha256:
+                    return Claim(ClaimState.PUBLISHED)
+                raise Conflict("File already exists, with other bytes: upload a new version")
+            if transaction.row(_tombstone, name) is not None:
+                raise Conflict("File already exists: the name was used by a file since deleted; upload a new version")
+            held = transaction.row(_claim, name)
+            if held is not None and held["owner"] != owner and held["until"] > transaction.now:
+                return Claim(ClaimState.HELD, held["sha256"] == sha256, held["until"] - transaction.now)
+            until = transaction.now + LEASE
+            transaction.execute(
+                _set_claim, name | {"project": project, "sha256": sha256, "owner": owner, "until": until}
+            )
+            return Claim(ClaimState.MINE)
+
+        return self.writer.submit(job)
+
+    def with_claim(self, tree: str, filename: str, owner: str, action: Callable[[], None]) -> None:
+        """Renew the claim and do something while nobody else can take the name. Busy if it is lost."""
+
+        def job(transaction: Transaction) -> None:
+            held = _held(transaction, tree, filename, owner)
+            action()
+            transaction.execute(_set_claim, held | {"until": transaction.now + LEASE})
+
+        self.writer.write(job)
+
+    def publish(
+        self, file: HostedFile, owner: str, *, holds: Callable[[], bool], displaces: Sequence[str] = ()
+    ) -> None:
+        """T2: the claim is still mine and the name holds my bytes, so the row is written. Busy if either is lost.
+
+        `displaces`: trees of upstreams, from which all that was fetched of the project's name is forgotten.
+        """
+
+        def job(transaction: Transaction) -> None:
+            _held(transaction, file.tree, file.filename, owner)
+            if not holds():
+                raise Busy("the bytes were displaced while they were published: try again", retry_after=1)
+            transaction.execute(_insert, msgspec.structs.asdict(file))
+            transaction.change(file.tree, file.project)
+            for tree in displaces:
+                _displace(transaction, tree, file.project)
+            transaction.journal("publish", actor=file.uploader, **_subject(file))
+            transaction.execute(_drop_claim, {"tree": file.tree, "filename": file.filename, "owner": owner})
+
+        self.writer.write(job)
+
+    def release(self, tree: str, filename: str, owner: str) -> None:
+        """Give a claim back after an upload that failed; the next one need not wait for the lease."""
+        params = {"tree": tree, "filename": filename, "owner": owner}
+        self.writer.submit(lambda transaction: transaction.execute(_drop_claim, params))
+
+    def clear_claims(self) -> None:
+        """Forget the claims of the dead; only where no other process serves this root."""
+        self.writer.write(lambda transaction: transaction.execute(_drop_claims, {}))
+
+    # Undo.
+
+    def yank(self, files: Iterable[HostedFile], reason: str | None, *, actor: str) -> None:
+        """Mark files as yanked for a reason ("" for none), or no longer (None). NotFound if one is gone."""
+        action = "unyank" if reason is None else "yank"
+
+        def job(transaction: Transaction) -> None:
+            for file in files:
+                params = {"tree": file.tree, "filename": file.filename, "reason": reason}
+                if not transaction.execute(_set_yanked, params):
+                    raise NotFound(f"{file.filename} is no longer there")
+                transaction.change(file.tree, file.project)
+                transaction.journal(action, actor=actor, detail=reason or "", **_subject(file))
+
+        self.writer.write(job)
+
+    def delete(self, files: Iterable[HostedFile], reason: str, *, actor: str) -> None:
+        """Replace files by tombstones; their bytes stay for `gc`. NotFound if one is gone."""
+
+        def job(transaction: Transaction) -> None:
+            for file in files:
+                name = {"tree": file.tree, "filename": file.filename}
+                if not transaction.execute(_remove, name):
+                    raise NotFound(f"{file.filename} is no longer there")
+                grave = name | {"project": file.project, "sha256": file.sha256}
+                transaction.execute(_bury, grave | {"deleted": transaction.now, "reason": reason})
+                transaction.change(file.tree, file.project)
+                transaction.journal("delete", actor=actor, detail=reason, **_subject(file))
+
+        self.writer.write(job)
+
+
+def _hosted(row: Any) -> HostedFile:
+    return HostedFile(**{**dict(row), "has_sig": bool(row["has_sig"])})
+
+
+def _subject(file: HostedFile) -> dict[str, str]:
+    return {"tree": file.tree, "project": file.project, "filename": file.filename, "sha256": file.sha256}
+
+
+def _held(transaction: Transaction, tree: str, filename: str, owner: str) -> dict[str, Any]:
+    """The claim's row if it is still the owner's: it can be lost but never come back."""
+    held = transaction.row(_claim, {"tree": tree, "filename": filename})
+    if held is None or held["owner"] != owner:
+        raise Busy("another upload of this file took over: try again", retry_after=1)
+    return dict(held)
+
+
+def _displace(transaction: Transaction, tree: str, project: str) -> None:
+    """Forget what was fetched of a name that is ours from now on."""
+    name = {"tree": tree, "name": project}
+    stored = sum(row["size"] or 0 for row in transaction.rows(_stored_bytes, name))
+    if transaction.execute(_drop_page, name) + transaction.execute(_drop_fetched, name):
+        transaction.add("cache", -stored)
+        transaction.change(tree, project)

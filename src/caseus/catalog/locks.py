@@ -1,0 +1,60 @@
+"""flock: the one lock between processes that a killed process can't leave behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from caseus.errors import Unavailable
+
+
+@contextmanager
+def exclusive(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
+    """Hold the file's lock alone. Unavailable("local") if another process keeps it longer than `timeout` seconds."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        _acquire(fd, timeout)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _acquire(fd: int, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    pause = 0.0005
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    "another process keeps the catalog's write lock: try again", kind="local", retry_after=5
+                ) from None
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
+
+
+class Presence:
+    """Held by every process that serves a root: shared, or for a moment alone, to clean up after the dead."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.alone = True
+        except BlockingIOError:
+            fcntl.flock(self._fd, fcntl.LOCK_SH)
+            self.alone = False
+
+    def share(self) -> None:
+        """Let others in."""
+        fcntl.flock(self._fd, fcntl.LOCK_SH)
+        self.alone = False
+
+    def close(self) -> None:
+        os.close(self._fd)

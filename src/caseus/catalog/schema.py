@@ -1,0 +1,161 @@
+"""The tables. What they say of hosted projects can be rebuilt from a store's `files/`; users and tokens can't.
+
+`tree` is the folder of a store where the bytes are (`files/main`, `fetched/pypi`). Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+HEAD = "0001"
+"""The newest migration; known here so that a start needs alembic only where something is to do."""
+
+metadata = MetaData()
+
+# "serial": of what readers see; "users": of users and tokens; "cache": bytes of stored fetched files.
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+# A row for each name that was ever seen in a tree; `serial` is that of its last visible change.
+projects = Table(
+    "projects",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("serial", BigInteger, nullable=False),
+    Index("projects_serial", "serial"),
+)
+
+# What is published here. `yanked`: null or the reason, "" for none given.
+files = Table(
+    "files",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("filename", String, primary_key=True),
+    Column("project", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("md5", String, nullable=False),
+    Column("blake2b_256", String, nullable=False),
+    Column("uploaded", Float, nullable=False),
+    Column("uploader", String, nullable=False),
+    Column("requires_python", String),
+    Column("metadata_sha256", String),
+    Column("has_sig", Boolean, nullable=False),
+    Column("yanked", String),
+    Index("files_project", "tree", "project"),
+)
+
+# A filename once used and deleted never serves other bytes.
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("filename", String, primary_key=True),
+    Column("project", String, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("deleted", Float, nullable=False),
+    Column("reason", String, nullable=False),
+    Index("tombstones_project", "tree", "project"),
+)
+
+# An upload that runs: the name is `owner`'s until the lease ends.
+claims = Table(
+    "claims",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("filename", String, primary_key=True),
+    Column("project", String, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("until", Float, nullable=False),
+    Index("claims_project", "tree", "project"),
+)
+
+# What an upstream last said of a project; `body`: zstd of JSON (catalog.fetched).
+upstream_pages = Table(
+    "upstream_pages",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("project", String, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("etag", String),
+    Column("fetched", Float, nullable=False),
+    Column("until", Float, nullable=False),
+)
+
+# Files of upstreams that were seen; the row outlives the bytes, so the first sha256 binds.
+fetched_files = Table(
+    "fetched_files",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("project", String, primary_key=True),
+    Column("filename", String, primary_key=True),
+    Column("sha256", String),
+    Column("size", BigInteger),
+    Column("metadata_sha256", String),
+    Column("modified", Float),
+    Column("stored", Boolean, nullable=False),
+    Column("used", Float, nullable=False),
+    Index("fetched_files_used", "stored", "used"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("password_hash", String, nullable=False),
+    Column("admin", Boolean, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+# Tokens are random strings; only their sha256 is stored.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("digest", String, nullable=False, unique=True),
+    Column("user", String, ForeignKey("users.name", ondelete="CASCADE"), nullable=False),
+    Column("prefix", String, nullable=False),
+    Column("scope", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    Column("last_used", Float),
+    Index("tokens_user", "user"),
+    sqlite_autoincrement=True,
+)
+
+# Every change, in its own transaction; `digest` covers the entry and `previous`.
+journal = Table(
+    "journal",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("serial", BigInteger, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("tree", String, nullable=False),
+    Column("project", String, nullable=False),
+    Column("filename", String, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("detail", String, nullable=False),
+    Column("previous", String, nullable=False),
+    Column("digest", String, nullable=False),
+)

@@ -1,0 +1,47 @@
+"""ROOT/serial: two 64-bit numbers, little-endian, mapped by every process that reads.
+
+The first is the catalog's serial (checked at every request: 0.1 us, where `PRAGMA data_version` costs 4), stored
+after COMMIT and before any answer. The second is the serial up to which the lists beside the files are written.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from pathlib import Path
+
+_NUMBER = struct.Struct("<Q")
+_SIZE = 2 * _NUMBER.size
+
+
+class SerialFile:
+    def __init__(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            if os.fstat(fd).st_size != _SIZE:
+                os.ftruncate(fd, _SIZE)
+            self._map = mmap.mmap(fd, _SIZE)
+        finally:
+            os.close(fd)
+
+    @property
+    def serial(self) -> int:
+        number: int = _NUMBER.unpack_from(self._map, 0)[0]
+        return number
+
+    @serial.setter
+    def serial(self, value: int) -> None:
+        _NUMBER.pack_into(self._map, 0, value)
+
+    @property
+    def listed(self) -> int:
+        number: int = _NUMBER.unpack_from(self._map, _NUMBER.size)[0]
+        return number
+
+    @listed.setter
+    def listed(self, value: int) -> None:
+        _NUMBER.pack_into(self._map, _NUMBER.size, value)
+
+    def close(self) -> None:
+        self._map.close()

@@ -1,0 +1,49 @@
+"""What both renderings say of a file: its link, its digests, text that no upstream can break a page with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+STRENGTH = ("sha256", "sha512", "sha384", "blake2b_256", "sha3_256", "sha224", "sha1", "md5")
+"""sha256 first (PEP 503 recommends it, lock files hold it), then from strong to weak."""
+
+_ALGORITHM = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
+_HEX = re.compile(r"[0-9a-f]+\Z")
+
+
+def file_url(filename: str) -> str:
+    """The link from a project's page to a file of it.
+
+    `+` and `!` are encoded: some static hosts read a bare `+` as a space.
+    """
+    return quote(filename, safe="")
+
+
+def sound_hashes(hashes: Mapping[str, str]) -> dict[str, str]:
+    """Those that are an algorithm's name and lower-case hex, sorted: an upstream may list anything."""
+    return {name: hashes[name] for name in sorted(hashes) if _ALGORITHM.match(name) and _HEX.match(hashes[name])}
+
+
+def best_hash(hashes: Mapping[str, str]) -> str | None:
+    """`sha256=…`, else the strongest that is known, None without any."""
+    sound = sound_hashes(hashes)
+    for name in STRENGTH:
+        if name in sound:
+            return f"{name}={sound[name]}"
+    return None
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 can't carry, replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def provenance_url(url: str | None) -> str | None:
+    """The URL if it is https: PEP 740 wants it absolute, and nothing else is worth following."""
+    return encodable(url) if url is not None and url.startswith("https://") else None

@@ -1,0 +1,39 @@
+"""One rendered answer."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final, Literal
+
+import msgspec
+
+API_VERSION: Final = "1.4"
+"""Of the Simple Repository API that the pages speak (PEP 792)."""
+
+ContentType = Literal[
+    "application/vnd.pypi.simple.v1+json",
+    "application/vnd.pypi.simple.v1+html",
+    "text/html",
+]
+
+JSON: Final[ContentType] = "application/vnd.pypi.simple.v1+json"
+HTML: Final[ContentType] = "application/vnd.pypi.simple.v1+html"
+PLAIN_HTML: Final[ContentType] = "text/html"
+"""What PEP 691 calls the alias of v1+html: browsers and pip before 22.2 know only this one."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Bytes with their type; `etag` is strong and has its quotes."""
+
+    body: bytes
+    content_type: str
+    etag: str
+
+
+def make_page(body: bytes, content_type: str, encoding: str = "") -> Page:
+    """The page of these bytes.
+
+    A strong ETag must differ between representations (RFC 9110 section 8.8.1): the same HTML goes out under two types.
+    """
+    digest = blake2b(body, digest_size=16, key=f"{content_type};{encoding}".encode()[:64]).hexdigest()
+    return Page(body, content_type, f'"{digest}"')

@@ -1,0 +1,76 @@
+"""The HTML of the Simple Repository API (PEP 503, 592, 629, 658, 714, 740, 792)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from html import escape
+
+from caseus.model import File, Project
+from caseus.render.links import best_hash, encodable, file_url, provenance_url
+from caseus.render.page import API_VERSION
+
+# A parser may drop or alter these (HTML standard, section 13.2.3.5), so they never go out as they are.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def project_html(project: Project) -> bytes:
+    """The detail page. PEP 792: a quarantined project offers no file."""
+    status = [f'    <meta name="pypi:project-status" content="{project.status}">']
+    if project.status_reason:
+        reason = _attribute(project.status_reason)
+        status.append(f'    <meta name="pypi:project-status-reason" content="{reason}">')
+    files = () if project.status == "quarantined" else project.files
+    anchors = (f"    <a{_attributes(file)}>{_attribute(file.filename)}</a><br>" for file in files)
+    return _document(f"Links for {project.name}", status, anchors)
+
+
+def list_html(names: Iterable[str]) -> bytes:
+    """The list of projects, by normalised names."""
+    return _document("Simple index", (), (f'    <a href="{name}/">{name}</a><br>' for name in names))
+
+
+def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes:
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        "  <head>",
+        '    <meta charset="utf-8">',
+        f'    <meta name="pypi:repository-version" content="{API_VERSION}">',
+        *metas,
+        f"    <title>{title}</title>",
+        "  </head>",
+        "  <body>",
+        f"    <h1>{title}</h1>",
+        *anchors,
+        "  </body>",
+        "</html>",
+        "",
+    ]
+    return "\n".join(lines).encode()
+
+
+def _attributes(file: File) -> str:
+    fragment = best_hash(file.hashes)
+    link = file_url(file.filename) + (f"#{fragment}" if fragment else "")
+    return "".join(f' {name}="{_attribute(value)}"' for name, value in (("href", link), *_data(file)))
+
+
+def _data(file: File) -> Iterator[tuple[str, str]]:
+    if file.requires_python is not None:
+        yield "data-requires-python", file.requires_python
+    if file.core_metadata:
+        digest = (best_hash(file.core_metadata) if isinstance(file.core_metadata, dict) else None) or "true"
+        yield "data-core-metadata", digest
+        yield "data-dist-info-metadata", digest  # PEP 714: pip before 23.3 reads only the old name
+    if file.yanked:
+        yield "data-yanked", file.yanked if isinstance(file.yanked, str) else ""
+    if file.gpg_sig is not None:
+        yield "data-gpg-sig", "true" if file.gpg_sig else "false"
+    if provenance := provenance_url(file.provenance):
+        yield "data-provenance", provenance
+
+
+def _attribute(text: str) -> str:
+    # A bare CR becomes LF in every HTML parser, a reference to it stays.
+    return escape(_CONTROLS.sub("\ufffd", encodable(text))).replace("\r", "&#13;").replace("\n", "&#10;")

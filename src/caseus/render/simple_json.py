@@ -1,0 +1,67 @@
+"""The JSON of the Simple Repository API (PEP 691, 700, 714, 740, 792): a key is there only where its value is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from caseus.model import File, Project
+from caseus.render.links import encodable, file_url, provenance_url, sound_hashes
+from caseus.render.page import API_VERSION
+
+_META = {"api-version": API_VERSION}
+
+
+def project_json(project: Project) -> bytes:
+    """The detail page. PEP 792: a quarantined project offers no file."""
+    status: dict[str, str] = {"status": project.status}
+    if project.status_reason:
+        status["reason"] = encodable(project.status_reason)
+    files = () if project.status == "quarantined" else project.files
+    return msgspec.json.encode(
+        {
+            "meta": _META,
+            "name": project.name,
+            "project-status": status,
+            "versions": [encodable(version) for version in project.versions],
+            "files": [_file(file) for file in files],
+        }
+    )
+
+
+def list_json(names: Iterable[str]) -> bytes:
+    """The list of projects, by normalised names."""
+    return msgspec.json.encode({"meta": _META, "projects": [{"name": name} for name in names]})
+
+
+def upload_time(moment: datetime) -> str:
+    """PEP 700's form, in UTC: whole seconds, or all six digits of a fraction."""
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds") + "Z"
+
+
+def _file(file: File) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "filename": encodable(file.filename),
+        "url": file_url(encodable(file.filename)),
+        "hashes": sound_hashes(file.hashes),
+    }
+    if file.size is not None:
+        entry["size"] = file.size
+    if file.upload_time is not None:
+        entry["upload-time"] = upload_time(file.upload_time)
+    if file.requires_python is not None:
+        entry["requires-python"] = encodable(file.requires_python)
+    if file.core_metadata:
+        known = sound_hashes(file.core_metadata) if isinstance(file.core_metadata, dict) else {}
+        entry["core-metadata"] = known or True
+        entry["dist-info-metadata"] = known or True  # PEP 714: pip before 23.3 reads only the old name
+    entry["yanked"] = encodable(file.yanked) if isinstance(file.yanked, str) and file.yanked else bool(file.yanked)
+    if file.gpg_sig is not None:
+        entry["gpg-sig"] = file.gpg_sig
+    if provenance := provenance_url(file.provenance):
+        entry["provenance"] = provenance
+    return entry

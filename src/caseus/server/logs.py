@@ -1,0 +1,85 @@
+"""Logging to stderr: for people on a terminal, JSON lines otherwise, and never a secret."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_HIDDEN_KEYS = re.compile(r"authorization|cookie|password|passwd|secret|token\Z", re.IGNORECASE)
+_TOKEN = re.compile(r"caseus_[0-9A-Za-z]+")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s@]*(?:@[^/?#\s@]*)*(?=@)")
+_CREDENTIALS = re.compile(r"\b(Basic|Bearer|Digest) +[A-Za-z0-9+/=._~-]{4,}", re.IGNORECASE)
+_HIDDEN = "***"
+
+
+def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
+    """Set up structlog, and route what libraries say by `logging` (from warning on) into it."""
+    stream = sys.stderr if stream is None else stream
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    structlog.configure(
+        processors=[*shared, _renderer(stream)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(stream)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+
+
+def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """A structlog processor: hides values under telling keys, and what looks like a secret in any text."""
+    return cast(EventDict, _clean_mapping(event))
+
+
+def clean(text: str) -> str:
+    """The text without tokens, credentials of an Authorization header and user information of URLs."""
+    text = _TOKEN.sub("caseus_" + _HIDDEN, text)
+    text = _CREDENTIALS.sub(rf"\1 {_HIDDEN}", text)
+    return _USERINFO.sub(_HIDDEN, text) if "@" in text else text
+
+
+def _clean_mapping(mapping: Mapping[str, object]) -> dict[str, object]:
+    return {
+        key: _HIDDEN if isinstance(key, str) and _HIDDEN_KEYS.search(key) else _clean_value(value)
+        for key, value in mapping.items()
+    }
+
+
+def _clean_value(value: object) -> object:
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return _clean_mapping(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean_value(item) for item in value]
+    if isinstance(value, logging.LogRecord):  # ProcessorFormatter's own
+        return value
+    return clean(str(value))
+
+
+def _renderer(stream: TextIO) -> Processor:
+    if stream.isatty():
+        return structlog.dev.ConsoleRenderer(colors=True)
+    return structlog.processors.JSONRenderer()

@@ -1,0 +1,122 @@
+"""Folders of a store held by descriptor, so that a link planted inside the store leads nobody out of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from caseus.errors import Unavailable
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def told(doing: str) -> Iterator[None]:
+    """Turns what the system refuses into Unavailable; `doing` completes "the store can't ...". No path is told."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise Unavailable("no space left in the store: free some space and try again", kind="full") from error
+        raise Unavailable(f"the store can't {doing}: {error.strerror or 'unknown error'}", kind="local") from error
+
+
+class Folder:
+    """An open folder together with the folders above it, up to the root; a context manager that closes them.
+
+    The root may be a link (that is the operator's choice); nothing below it is followed.
+    """
+
+    def __init__(self, fds: Sequence[int], names: Sequence[str]) -> None:
+        self._fds = tuple(fds)
+        self._names = tuple(names)
+
+    @classmethod
+    def open(cls, root: Path, names: Sequence[str], *, make: int | None = None) -> Self:
+        """Opens root/names…, making what is missing with mode `make` if that is given.
+
+        FileNotFoundError (also if another process takes an empty folder away meanwhile), NotADirectoryError for a
+        link or anything else that is no folder.
+        """
+        fds = [os.open(root, _FOLDER)]
+        try:
+            for name in names:
+                if make is not None:
+                    with suppress(FileExistsError):
+                        os.mkdir(name, make, dir_fd=fds[-1])
+                fds.append(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=fds[-1]))
+        except BaseException:
+            _close(fds)
+            raise
+        return cls(fds, names)
+
+    @property
+    def fd(self) -> int:
+        return self._fds[-1]
+
+    def sync(self) -> None:
+        """Makes the folder's entries durable, and its own in those above it.
+
+        All the way up, each time: who finds a folder made by another process can't know whether that one got as far as
+        its own fsync. On a folder that did not change it costs some 35 µs.
+        """
+        for fd in reversed(self._fds):
+            os.fsync(fd)
+
+    def remove_if_empty(self) -> None:
+        """Removes the folder and those above it that hold nothing; never the root."""
+        for name, above in zip(reversed(self._names), reversed(self._fds[:-1]), strict=True):
+            try:
+                os.rmdir(name, dir_fd=above)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        _close(self._fds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def make_root(root: Path) -> None:
+    """Makes the folder and those above it where they are missing, mode 0700, durably."""
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        fd = os.open(folder.parent, _FOLDER)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def open_plain(name: str, folder: Folder) -> int | None:
+    """A descriptor of the plain file for reading; None for anything else, such as a link. FileNotFoundError.
+
+    Not blocking, so that a planted pipe can't hold the opener.
+    """
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder.fd)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None

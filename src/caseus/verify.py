@@ -1,0 +1,130 @@
+"""Every stored file against its digest and fact, and every fact against its file; works beside a running server."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import Literal
+
+import msgspec
+
+from caseus.catalog import Catalog
+from caseus.catalog.rows import FetchedFile, HostedFile
+from caseus.errors import CaseusError, NotFound
+from caseus.names import SIDECARS
+from caseus.storage import Storage, file_key
+
+Kind = Literal["missing", "wrong size", "wrong digest", "unreadable", "extra", "journal"]
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """Something that is not as it was: `key` is the file's in the store, or "journal"."""
+
+    kind: Kind
+    key: str
+    detail: str
+
+
+def count_files(catalog: Catalog) -> int:
+    """How many times `verify` will say that it has seen a file."""
+    return sum(1 for _ in catalog.all_hosted()) + sum(1 for _ in catalog.all_fetched())
+
+
+def verify(
+    catalog: Catalog,
+    storage: Storage,
+    *,
+    seen: Callable[[], None] = lambda: None,
+    settle: Callable[[], None] = lambda: time.sleep(1),
+) -> Iterator[Damage]:
+    """All damages, as they are found. `seen` is called after each file that has a row.
+
+    What looks damaged is looked at again where a running server may just have changed it; `settle` waits for an
+    upload whose bytes are already there to get its row.
+    """
+    for hosted in catalog.all_hosted():
+        damages = _hosted_damages(storage, hosted)
+        if damages:
+            now = catalog.hosted_file(hosted.tree, hosted.project, hosted.filename)
+            if now is not None and now.sha256 == hosted.sha256:
+                yield from damages
+        seen()
+    for fetched in catalog.all_fetched():
+        damages = _fetched_damages(storage, fetched)
+        if damages and catalog.fetched(fetched.tree, fetched.project, fetched.filename) == fetched:
+            yield from damages
+        seen()
+    yield from _extras(catalog, storage, settle)
+    for fault in catalog.check_journal():
+        yield Damage("journal", "journal", fault)
+
+
+def _hosted_damages(storage: Storage, row: HostedFile) -> list[Damage]:
+    key = file_key(row.tree, row.project, row.filename)
+    found = [_compare(storage, key, row.sha256, row.size)]
+    if row.metadata_sha256 is not None:
+        found.append(_compare(storage, key + ".metadata", row.metadata_sha256))
+    if row.has_sig:
+        found.append(_compare(storage, key + ".asc"))
+    return [damage for damage in found if damage]
+
+
+def _fetched_damages(storage: Storage, row: FetchedFile) -> list[Damage]:
+    """What was fetched may be deleted at any time, so that absence is no damage."""
+    key = file_key(row.tree, row.project, row.filename)
+    found = []
+    if row.stored:
+        found.append(_compare(storage, key, row.sha256, row.size))
+    if row.metadata_sha256 is not None:
+        found.append(_compare(storage, key + ".metadata", row.metadata_sha256))
+    return [damage for damage in found if damage and damage.kind != "missing"]
+
+
+def _compare(storage: Storage, key: str, sha256: str | None = None, size: int | None = None) -> Damage | None:
+    """What is wrong with the bytes under the key; a digest or size of None is not asked for."""
+    try:
+        with storage.open(key) as blob:
+            actual, length = hashlib.sha256(), 0
+            while data := blob.read():
+                actual.update(data)
+                length += len(data)
+    except NotFound:
+        return Damage("missing", key, "the catalog has it, the store does not")
+    except (OSError, CaseusError) as error:
+        return Damage("unreadable", key, str(error))
+    if size is not None and length != size:
+        return Damage("wrong size", key, f"{length} bytes instead of {size}")
+    if sha256 is not None and actual.hexdigest() != sha256:
+        return Damage("wrong digest", key, f"sha256 {actual.hexdigest()} instead of {sha256}")
+    return None
+
+
+def _extras(catalog: Catalog, storage: Storage, settle: Callable[[], None]) -> Iterator[Damage]:
+    """Files under `files/` that no row knows."""
+    suspects = list(_unknown(catalog, storage.keys("files/")))
+    if suspects:
+        settle()
+    for key in _unknown(catalog, suspects):
+        yield Damage("extra", key, "no row of the catalog knows it")
+
+
+def _unknown(catalog: Catalog, keys: Iterator[str] | list[str]) -> Iterator[str]:
+    """Those of the sorted keys whose name the catalog neither has nor had; one look at the catalog a project."""
+    for folder, group in groupby(keys, key=lambda key: key.rpartition("/")[0]):
+        tree, _, project = folder.rpartition("/")
+        files: list[HostedFile] = catalog.hosted_files(tree, project)
+        known = {file.filename for file in files} | {grave.filename for grave in catalog.tombstones(tree, project)}
+        for key in group:
+            name = key.rpartition("/")[2]
+            if name != "packages.jsonl" and name not in known and _main_name(name) not in known:
+                yield key
+
+
+def _main_name(name: str) -> str:
+    """The file that a sidecar of this name lies beside."""
+    for ending in SIDECARS:
+        if name.endswith(ending):
+            return name.removesuffix(ending)
+    return name
