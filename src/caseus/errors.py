@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from caseus.model import Validity
+
 UnavailableKind = Literal["upstream", "timeout", "local", "full"]
 
 
@@ -17,7 +19,11 @@ class CaseusError(Exception):
 
 
 class NotFound(CaseusError):
-    """Nobody here knows the name."""
+    """Nobody here knows the name; `validity` says how long that holds, where it was asked of an index."""
+
+    def __init__(self, message: str, validity: Validity | None = None) -> None:
+        self.validity = validity
+        super().__init__(message)
 
 
 class Conflict(CaseusError):

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+import itertools
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
+import msgspec
+import structlog
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
-from caseus.model import Project
-from caseus.storage import Blob
+from caseus.catalog import Catalog, HostedFile
+from caseus.errors import NotFound, Unavailable
+from caseus.model import File, Project, Validity
+from caseus.names import NamePatterns, split_sidecar
+from caseus.storage import Blob, Storage, file_key, hosted_tree
+
+_log = structlog.get_logger(__name__)
 
 
 class Index(Protocol):
@@ -32,3 +43,95 @@ class Index(Protocol):
         NotFound, Unavailable, BadRange.
         """
         ...
+
+
+class Local:
+    """What is published here. A name that is ours but has no visible file is an empty project, never NotFound."""
+
+    def __init__(self, catalog: Catalog, store: Storage, name: str, private: Sequence[str] = ()) -> None:
+        self.tree = hosted_tree(name)
+        self._catalog, self._store = catalog, store
+        self._private = NamePatterns(private)
+
+    def knows(self, name: NormalizedName) -> bool:
+        return self._private.match(name) or self._catalog.knows(self.tree, name)
+
+    def projects(self) -> Iterator[NormalizedName]:
+        return (NormalizedName(name) for name in self._catalog.projects(self.tree))
+
+    def project(self, name: NormalizedName) -> Project:
+        serial = self._catalog.project_serial(self.tree, name)  # first: facts newer than it are only read again
+        validity = Validity(serials=((self.tree, name, serial),))
+        files = self._catalog.hosted_files(self.tree, name)
+        if not files and not self._private.match(name):
+            if not self._catalog.knows(self.tree, name):
+                raise NotFound(f"no project {name} is published here", validity)
+            if not serial:  # claimed by a first upload that runs: that moves no serial
+                validity = Validity(serials=validity.serials, until=self._catalog.clock())
+        versions = sorted({file.version for file in files}, key=Version)
+        return Project(
+            name=name, files=tuple(_file(file) for file in files), versions=tuple(versions), validity=validity
+        )
+
+    def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
+        base, ending = split_sidecar(filename)
+        file = self._catalog.hosted_file(self.tree, name, base)
+        if file is None or not _has(file, ending):
+            raise NotFound(f"no file {filename} of {name} is published here")
+        try:
+            blob = self._store.open(file_key(self.tree, name, filename), start, stop)
+        except NotFound:
+            _log.error("store.lost_bytes", tree=self.tree, filename=filename)
+            raise Unavailable(f"the bytes of {filename} are lost: restore a backup", kind="local") from None
+        blob.sha256 = {"": file.sha256, ".metadata": file.metadata_sha256}.get(ending)
+        return blob
+
+
+class FirstFound:
+    """Asks indexes in order and stops at the first that knows the name: no other answers for it."""
+
+    def __init__(self, indexes: Sequence[Index]) -> None:
+        self._indexes = tuple(indexes)
+
+    def knows(self, name: NormalizedName) -> bool:
+        return any(index.knows(name) for index in self._indexes)
+
+    def projects(self) -> Iterator[NormalizedName]:
+        merged = heapq.merge(*(index.projects() for index in self._indexes))
+        return (name for name, _ in itertools.groupby(merged))
+
+    def project(self, name: NormalizedName) -> Project:
+        absence = Validity()
+        for index in self._indexes:
+            try:
+                project = index.project(name)
+            except NotFound as error:
+                absence &= error.validity or Validity()
+            else:
+                return msgspec.structs.replace(project, validity=absence & project.validity)
+        raise NotFound(f"no project {name} here: check the spelling", absence)
+
+    def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
+        *earlier, last = self._indexes
+        for index in earlier:
+            if index.knows(name):
+                return index.open(name, filename, start, stop)
+        return last.open(name, filename, start, stop)
+
+
+def _has(file: HostedFile, ending: str) -> bool:
+    """Whether the file has that sidecar ("" is the file itself)."""
+    return {"": True, ".metadata": file.metadata_sha256 is not None, ".asc": file.has_sig}.get(ending, False)
+
+
+def _file(file: HostedFile) -> File:
+    return File(
+        filename=file.filename,
+        hashes={"sha256": file.sha256, "md5": file.md5, "blake2b_256": file.blake2b_256},
+        size=file.size,
+        upload_time=datetime.fromtimestamp(file.uploaded, UTC),
+        requires_python=file.requires_python,
+        core_metadata={"sha256": file.metadata_sha256} if file.metadata_sha256 else False,
+        yanked=False if file.yanked is None else file.yanked or True,
+        gpg_sig=file.has_sig,
+    )

@@ -28,7 +28,8 @@ UPLOADABLE = (".whl", ".tar.gz", ".zip")
 """What may be published here: wheels (PEP 427) and source distributions (PEP 625, and the older .zip)."""
 
 KNOWN_EXTENSIONS = (
-    *UPLOADABLE, ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".tar.Z", ".tar", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg",
+    *UPLOADABLE, ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".tar.Z", ".tar",
+    ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg",
 )  # fmt: skip
 """Endings by which a word is a file and not a project; an upstream may list any of them."""
 
@@ -58,7 +59,7 @@ class ParsedFilename(NamedTuple):
 
 
 def normalize(name: str) -> NormalizedName:
-    """The normalised name (PEP 503) of a valid one; Invalid for what no project can be called (PEP 508's grammar, ASCII)."""
+    """The normalised name (PEP 503); Invalid for what no project can be called (PEP 508's grammar, ASCII)."""
     try:
         return canonicalize_name(name, validate=True)
     except InvalidName:
@@ -104,6 +105,14 @@ def parse_filename(filename: str) -> ParsedFilename:
     except (InvalidWheelFilename, InvalidSdistFilename) as error:
         raise Invalid(f"invalid filename: {error}") from None
     raise Invalid(f"unknown kind of file: use one that ends in {', '.join(UPLOADABLE)}")
+
+
+def split_sidecar(filename: str) -> tuple[str, str]:
+    """(file, ending): `a.whl.metadata` is ("a.whl", ".metadata"); the ending is "" for a file itself."""
+    for ending in SIDECARS:
+        if filename.endswith(ending):
+            return filename.removesuffix(ending), ending
+    return filename, ""
 
 
 def version_of(project: str, filename: str) -> str | None:

@@ -175,24 +175,25 @@ class Hosted(Database):
 
     def publish(
         self, file: HostedFile, owner: str, *, holds: Callable[[], bool], displaces: Sequence[str] = ()
-    ) -> None:
+    ) -> list[str]:
         """T2: the claim is still mine and the name holds my bytes, so the row is written. Busy if either is lost.
 
-        `displaces`: trees of upstreams, from which all that was fetched of the project's name is forgotten.
+        `displaces`: trees of upstreams, from which all that was fetched of the project's name is forgotten; returns
+        those of them that had something.
         """
 
-        def job(transaction: Transaction) -> None:
+        def job(transaction: Transaction) -> list[str]:
             _held(transaction, file.tree, file.filename, owner)
             if not holds():
                 raise Busy("the bytes were displaced while they were published: try again", retry_after=1)
             transaction.execute(_insert, msgspec.structs.asdict(file))
             transaction.change(file.tree, file.project)
-            for tree in displaces:
-                _displace(transaction, tree, file.project)
+            displaced = [tree for tree in displaces if _displace(transaction, tree, file.project)]
             transaction.journal("publish", actor=file.uploader, **_subject(file))
             transaction.execute(_drop_claim, {"tree": file.tree, "filename": file.filename, "owner": owner})
+            return displaced
 
-        self.writer.write(job)
+        return self.writer.write(job)
 
     def release(self, tree: str, filename: str, owner: str) -> None:
         """Give a claim back after an upload that failed; the next one need not wait for the lease."""
@@ -251,10 +252,12 @@ def _held(transaction: Transaction, tree: str, filename: str, owner: str) -> dic
     return dict(held)
 
 
-def _displace(transaction: Transaction, tree: str, project: str) -> None:
-    """Forget what was fetched of a name that is ours from now on."""
+def _displace(transaction: Transaction, tree: str, project: str) -> bool:
+    """Forget what was fetched of a name that is ours from now on; whether there was anything."""
     name = {"tree": tree, "name": project}
     stored = sum(row["size"] or 0 for row in transaction.rows(_stored_bytes, name))
-    if transaction.execute(_drop_page, name) + transaction.execute(_drop_fetched, name):
-        transaction.add("cache", -stored)
-        transaction.change(tree, project)
+    if not transaction.execute(_drop_page, name) + transaction.execute(_drop_fetched, name):
+        return False
+    transaction.add("cache", -stored)
+    transaction.change(tree, project)
+    return True

@@ -55,8 +55,12 @@ class State(enum.Enum):
 class Blob(Protocol):
     """Bytes of one file, from `start` to `stop`; a context manager that closes it.
 
+    `sha256` of the whole file (hex) is set by who knows it.
+
     A blob that is being filled from an upstream knows its `size` once `available` no longer says WAITING.
     """
+
+    sha256: str | None
 
     @property
     def size(self) -> int | None: ...  # of the whole file, in bytes
@@ -64,8 +68,6 @@ class Blob(Protocol):
     def start(self) -> int: ...  # first byte that will be read (a negative start is resolved by the size)
     @property
     def stop(self) -> int | None: ...  # one behind the last; None while the size is unknown
-    @property
-    def sha256(self) -> str | None: ...  # hex, where known
     def read(self, n: int = 262_144, /) -> bytes:
         """Up to n bytes, b"" at the end; blocks. Unavailable if what fills it failed: the bytes so far are not the file."""
         ...

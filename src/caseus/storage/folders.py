@@ -17,11 +17,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def told(doing: str) -> Iterator[None]:
-    """Turns what the system refuses into Unavailable; `doing` completes "the store can't ...". No path is told."""
+def told(doing: str, *, absence: bool = False) -> Iterator[None]:
+    """Turns what the system refuses into Unavailable; `doing` completes "the store can't ...". No path is told.
+
+    `absence`: FileNotFoundError goes through, and so does a file where a folder was looked for, as FileNotFoundError.
+    """
     try:
         yield
     except OSError as error:
+        if absence and isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
         if error.errno in _FULL:
             raise Unavailable("no space left in the store: free some space and try again", kind="full") from error
         raise Unavailable(f"the store can't {doing}: {error.strerror or 'unknown error'}", kind="local") from error
@@ -42,15 +47,18 @@ class Folder:
         """Opens root/names…, making what is missing with mode `make` if that is given.
 
         FileNotFoundError (also if another process takes an empty folder away meanwhile), NotADirectoryError for a
-        link or anything else that is no folder.
+        file, OSError(ELOOP) for a link. Unavailable if the root is gone: then nobody knows what the store holds.
         """
-        fds = [os.open(root, _FOLDER)]
+        try:
+            fds = [os.open(root, _FOLDER)]
+        except FileNotFoundError as error:
+            raise Unavailable("the store's folder is gone: is its disk mounted?", kind="local") from error
         try:
             for name in names:
                 if make is not None:
                     with suppress(FileExistsError):
                         os.mkdir(name, make, dir_fd=fds[-1])
-                fds.append(os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=fds[-1]))
+                fds.append(_open_one(name, fds[-1]))
         except BaseException:
             _close(fds)
             raise
@@ -85,6 +93,16 @@ class Folder:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _open_one(name: str, above: int) -> int:
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+    except NotADirectoryError:
+        # Linux says this of a link too where both flags are given.
+        if stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+        raise
 
 
 def _close(fds: Sequence[int]) -> None:

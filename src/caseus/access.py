@@ -1,0 +1,186 @@
+"""Who asks: credentials become a principal in one function, in a fixed order.
+
+A token (in either half of Basic, or as Bearer), then a user and password.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import msgspec
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from caseus.catalog import Catalog, Token
+from caseus.errors import Busy, Denied, Invalid
+from caseus.tokens import check_token, digest
+
+Right = Literal["read", "upload", "admin"]
+RIGHTS: dict[str, frozenset[Right]] = {
+    "read": frozenset({"read"}),
+    "upload": frozenset({"read", "upload"}),
+    "admin": frozenset({"read", "upload", "admin"}),
+}
+"""What each scope of a token may do at most; its user's rights bound it too."""
+
+_REMEMBERED = 300.0  # seconds for which verified credentials need no new verification
+_MOST_REMEMBERED = 10_000
+_AT_ONCE = 2  # password hashes at once: each takes a core and 64 MiB
+_QUEUE = 20.0  # seconds that a login waits for its turn
+
+_WRONG = "wrong user name, password or token: check the credentials, or ask an administrator of this index"
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks, what it may do, and which index `/simple/` means for it. `name` is None for the anonymous."""
+
+    name: str | None
+    rights: frozenset[Right]
+    home: str = "main"
+
+    def require(self, right: Right) -> None:
+        """Denied without the right; the message tells what to do."""
+        if right in self.rights:
+            return
+        if self.name is None:
+            raise Denied(
+                f"a login is needed to {_VERBS[right]}: give a user name and password, or a token", anonymous=True
+            )
+        raise Denied(f"{self.name} may not {_VERBS[right]} with these credentials: use others that may")
+
+
+_VERBS: dict[Right, str] = {"read": "read here", "upload": "upload", "admin": "administer"}
+
+
+class _Verified(NamedTuple):
+    principal: Principal
+    serial: int
+    until: float
+    token: int | None
+
+
+class Passwords:
+    """argon2id (RFC 9106's second recommendation: 64 MiB, 3 passes), few at once."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher()
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+        self._dummy: str | None = None
+
+    def hash(self, password: str) -> str:
+        return self._hasher.hash(password)
+
+    def verify(self, hashed: str | None, password: str) -> bool:
+        """Whether the password fits; takes as long for nobody (None) as for a user. Busy if too many wait."""
+        if not self._turns.acquire(timeout=_QUEUE):
+            raise Busy("too many logins at once: try again", retry_after=5)
+        try:
+            if hashed is None and self._dummy is None:
+                self._dummy = self.hash(secrets.token_hex(16))
+            return self._hasher.verify(hashed or self._dummy or "", password) and hashed is not None
+        except (Argon2Error, InvalidHashError):
+            return False
+        finally:
+            self._turns.release()
+
+
+class Access:
+    """Knows principals by their `Authorization` header. Thread-safe."""
+
+    def __init__(self, catalog: Catalog, *, open_reading: bool, clock: Callable[[], float] = time.time) -> None:
+        self.open_reading = open_reading
+        self.passwords = Passwords()
+        self._catalog, self._clock = catalog, clock
+        self._anonymous = Principal(None, frozenset({"read"}) if open_reading else frozenset())
+        self._key = secrets.token_bytes(32)  # what is remembered is of no use outside this process
+        self._remembered: dict[bytes, _Verified] = {}
+
+    def recall(self, authorization: str | None) -> Principal | None:
+        """The principal, if that takes no time: the anonymous one, or one that was verified lately. Never blocks."""
+        if authorization is None:
+            return self._anonymous
+        verified = self._remembered.get(self._fingerprint(authorization))
+        if verified is None or self._clock() >= verified.until or verified.serial != self._catalog.users_serial():
+            return None
+        if verified.token is not None:
+            self._catalog.token_used(verified.token)
+        return verified.principal
+
+    def principal(self, authorization: str | None) -> Principal:
+        """The principal; blocks while a password is hashed. Denied for wrong, expired or malformed credentials."""
+        known = self.recall(authorization)
+        if known is not None or authorization is None:
+            return known or self._anonymous
+        serial = self._catalog.users_serial()  # first: a change meanwhile makes what follows forgotten
+        principal, token = self._verify(authorization)
+        until = self._clock() + _REMEMBERED
+        if token is not None and token.expires is not None:
+            until = min(until, token.expires)
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        remembered = _Verified(principal, serial, until, token.id if token else None)
+        self._remembered[self._fingerprint(authorization)] = remembered
+        return principal
+
+    def _verify(self, authorization: str) -> tuple[Principal, Token | None]:
+        scheme, _, value = authorization.strip().partition(" ")
+        if scheme.lower() == "bearer":
+            halves, user, password = [value.strip()], None, ""
+        elif scheme.lower() == "basic":
+            user, password = _basic(value)
+            halves = [password, user]
+        else:
+            raise Denied("unknown way to log in: use Basic or Bearer", anonymous=True)
+        for half in filter(_is_token, halves):
+            token = self._token(half)
+            return self._of_user(token.user, token.scope), token
+        if user is not None:
+            known = self._catalog.user(user)
+            if self.passwords.verify(known.password_hash if known else None, password):
+                return self._of_user(user, "admin"), None
+        raise Denied(_WRONG, anonymous=True)
+
+    def _token(self, text: str) -> Token:
+        token = self._catalog.token(digest(text))
+        if token is None:
+            raise Denied(_WRONG, anonymous=True)
+        if token.expires is not None and self._clock() >= token.expires:
+            raise Denied("this token has expired: make a new one by `caseus token create`", anonymous=True)
+        self._catalog.token_used(token.id)
+        return token
+
+    def _of_user(self, name: str, scope: str) -> Principal:
+        user = self._catalog.user(name)
+        if user is None:
+            raise Denied(_WRONG, anonymous=True)
+        return Principal(name, RIGHTS["admin" if user.admin else "upload"] & RIGHTS[scope])
+
+    def _fingerprint(self, authorization: str) -> bytes:
+        return hashlib.blake2b(authorization.encode("utf-8", "surrogateescape"), key=self._key, digest_size=16).digest()
+
+
+def _is_token(text: str) -> bool:
+    try:
+        check_token(text)
+    except Invalid:
+        return False
+    return True
+
+
+def _basic(value: str) -> tuple[str, str]:
+    """User and password (RFC 7617; UTF-8)."""
+    try:
+        text = base64.b64decode(value.strip(), validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        raise Denied("malformed Basic credentials", anonymous=True) from None
+    user, separator, password = text.partition(":")
+    if not separator:
+        raise Denied("malformed Basic credentials: no colon between user and password", anonymous=True)
+    return user, password

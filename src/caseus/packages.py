@@ -1,0 +1,89 @@
+"""packages.jsonl: the facts of a project beside its files, one JSON object a line, so that they outlive the catalog.
+
+dumb-pypi's list (`filename`, `hash`, `requires_python`, `uploaded_by`, `upload_timestamp`, `yanked_reason`,
+`core_metadata`), extended by what it lacks; a tombstone is a line with `deleted`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import msgspec
+
+from caseus.catalog import Catalog, HostedFile, Tombstone
+from caseus.storage import Storage, packages_key
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One file, or one name that was used and deleted. Times are Unix seconds, digests `algorithm=hex`."""
+
+    filename: str
+    hash: str
+    core_metadata: str | None = None
+    requires_python: str | None = None
+    upload_timestamp: int | None = None
+    uploaded_by: str | None = None
+    yanked_reason: str | None = None
+    blake2b_256: str | None = None
+    gpg_sig: bool = False
+    md5: str | None = None
+    size: int | None = None
+    upload_time: float | None = None
+    version: str | None = None
+    deleted: float | None = None
+    deleted_reason: str | None = None
+
+
+def lines(files: Iterable[HostedFile], tombstones: Iterable[Tombstone]) -> bytes:
+    """The list as bytes, files first."""
+    rows = [_file(file) for file in files] + [_tombstone(tombstone) for tombstone in tombstones]
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+
+
+class PackageLists:
+    """Keeps the lists beside the files as the catalog is; called by its writer, under the lock of all processes."""
+
+    def __init__(self, catalog: Catalog, store: Storage) -> None:
+        self._catalog, self._store = catalog, store
+
+    def write(self, changes: Iterable[tuple[str, str]]) -> None:
+        """Replace the list of each (tree, project) that is published here."""
+        for tree, project in sorted(changes):
+            if tree.startswith("files/"):
+                text = lines(self._catalog.hosted_files(tree, project), self._catalog.tombstones(tree, project))
+                self._store.replace(packages_key(tree, project), io.BytesIO(text))
+
+    def catch_up(self) -> None:
+        """Write the lists that a kill, or a full disk, left behind the journal."""
+        serial = self._catalog.serial()
+        if self._catalog.listed < serial:
+            self.write(self._catalog.hosted_changes(self._catalog.listed))
+            self._catalog.listed = serial
+
+
+def _file(file: HostedFile) -> Line:
+    return Line(
+        filename=file.filename,
+        hash=f"sha256={file.sha256}",
+        core_metadata=f"sha256={file.metadata_sha256}" if file.metadata_sha256 else None,
+        requires_python=file.requires_python,
+        upload_timestamp=int(file.uploaded),
+        uploaded_by=file.uploader,
+        yanked_reason=file.yanked,
+        blake2b_256=file.blake2b_256,
+        gpg_sig=file.has_sig,
+        md5=file.md5,
+        size=file.size,
+        upload_time=file.uploaded,
+        version=file.version,
+    )
+
+
+def _tombstone(tombstone: Tombstone) -> Line:
+    return Line(
+        filename=tombstone.filename,
+        hash=f"sha256={tombstone.sha256}",
+        deleted=tombstone.deleted,
+        deleted_reason=tombstone.reason or None,
+    )

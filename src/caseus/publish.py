@@ -1,0 +1,192 @@
+"""Publishing, and undoing it: bytes first, facts second, and a claim before both.
+
+A crash leaves something that `gc` finds, never a fact without bytes and never a blocked name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import structlog
+from packaging.version import InvalidVersion, Version
+
+from caseus.catalog import Catalog, Claim, ClaimState, HostedFile
+from caseus.checks import Checked, check_upload
+from caseus.checks.form import Form
+from caseus.errors import Busy, CaseusError, Conflict, Invalid, NotFound
+from caseus.names import is_filename, normalize
+from caseus.storage import Staged, Storage, file_key, hosted_tree
+
+_log = structlog.get_logger(__name__)
+_PATIENCE = 5.0  # seconds that an upload waits for another of the same bytes
+_RENEW = 10.0  # seconds after which a claim is renewed before the bytes get their name
+
+
+class Publisher:
+    """Publishes to one index. `displaces`: trees of the upstreams behind it."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: Storage,
+        index: str,
+        *,
+        displaces: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.tree = hosted_tree(index)
+        self._catalog, self._store = catalog, store
+        self._displaces = tuple(displaces)
+        self._clock, self._sleep = clock, sleep
+
+    def stage(self) -> Staged:
+        """Where an upload's bytes go while they arrive; the caller closes it."""
+        return self._store.stage()
+
+    def publish(
+        self, staged: Staged, form: Form, *, filename: str, signature: bytes | None, actor: str
+    ) -> Literal["published", "unchanged"]:
+        """Check what was staged and give it its name; durable and listed when this returns.
+
+        "unchanged": the very bytes were published before. Invalid (every fault at once), Conflict (the name has other
+        bytes, or had), Busy (another upload of the name runs), Unavailable.
+        """
+        with staged.reader() as reader:
+            checked = check_upload(form, filename, reader, staged.digests, signature=signature)
+        owner = secrets.token_hex(8)
+        if not self._claim(staged, checked.project, filename, owner):
+            return "unchanged"
+        try:
+            self._publish(staged, checked, filename, signature, actor, owner)
+        except BaseException:
+            self._catalog.release(self.tree, filename, owner)
+            raise
+        return "published"
+
+    def _claim(self, staged: Staged, project: str, filename: str, owner: str) -> bool:
+        """T1, beside the fsync. False if the bytes are there already."""
+        sha256 = staged.digests["sha256"]
+        deadline = self._clock() + _PATIENCE
+
+        def claim() -> Claim:
+            return self._catalog.claim(self.tree, project, filename, sha256=sha256, owner=owner).result()
+
+        future = self._catalog.claim(self.tree, project, filename, sha256=sha256, owner=owner)
+        try:
+            staged.sync()
+        except BaseException:
+            self._catalog.release(self.tree, filename, owner)
+            raise
+        outcome = future.result()
+        while outcome.state is ClaimState.HELD and outcome.same and self._clock() < deadline:
+            self._sleep(0.05)
+            outcome = claim()
+        if outcome.state is ClaimState.HELD:
+            raise Busy(f"another upload of {filename} runs: try again", retry_after=outcome.left)
+        return outcome.state is ClaimState.MINE
+
+    def _publish(
+        self, staged: Staged, checked: Checked, filename: str, signature: bytes | None, actor: str, owner: str
+    ) -> None:
+        began = self._clock()
+        key = file_key(self.tree, checked.project, filename)
+        wheel = checked.filetype == "bdist_wheel"
+        if wheel:
+            self._place_bytes(checked.metadata, f"{key}.metadata", filename, owner)
+        if signature is not None:
+            self._place_bytes(signature, f"{key}.asc", filename, owner)
+        if self._clock() - began > _RENEW:
+            self._catalog.with_claim(self.tree, filename, owner, lambda: None)
+        self._place(staged, key, filename, owner)
+        displaced = self._catalog.publish(
+            HostedFile(
+                tree=self.tree,
+                project=checked.project,
+                filename=filename,
+                version=checked.version,
+                sha256=staged.digests["sha256"],
+                size=staged.size,
+                md5=staged.digests["md5"],
+                blake2b_256=staged.digests["blake2b_256"],
+                uploaded=self._clock(),
+                uploader=actor,
+                requires_python=checked.requires_python,
+                metadata_sha256=hashlib.sha256(checked.metadata).hexdigest() if wheel else None,
+                has_sig=signature is not None,
+            ),
+            owner,
+            holds=lambda: staged.holds(key),
+            displaces=self._displaces,
+        )
+        for tree in displaced:
+            self._forget(f"{tree}/{checked.project}/")
+
+    def _place_bytes(self, data: bytes, key: str, filename: str, owner: str) -> None:
+        """Give a sidecar its name, as the file is given its own."""
+        staged = self._store.stage()
+        try:
+            staged.write(data)
+            self._place(staged, key, filename, owner)
+        finally:
+            staged.close()
+
+    def _place(self, staged: Staged, key: str, filename: str, owner: str) -> None:
+        """Create-if-absent. Other bytes there have no row (the claim says so): their upload was never answered."""
+        digest = staged.digests["sha256"]
+        for _ in range(3):
+            try:
+                staged.commit(key)
+                return
+            except Conflict:
+                self._catalog.with_claim(self.tree, filename, owner, lambda: self._store.set_aside(key, digest))
+        raise Busy(f"another upload of {filename} runs: try again", retry_after=1)
+
+    def _forget(self, prefix: str) -> None:
+        """Delete what was fetched of a name that is ours now; the catalog forgot it already."""
+        try:
+            for key in list(self._store.keys(prefix)):
+                self._store.delete(key)
+        except (CaseusError, OSError) as error:
+            _log.warning("publish.fetched_bytes_left", prefix=prefix, error=str(error))
+
+    # Undo: visible at the next request.
+
+    def select(self, target: str) -> list[HostedFile]:
+        """The files that PROJECT, PROJECT==VERSION or FILE means. NotFound if there is none, Invalid for no word."""
+        if is_filename(target):
+            file = self._catalog.find_file(self.tree, target)
+            if file is None:
+                raise NotFound(f"no file {target!a} is published here")
+            return [file]
+        project, separator, version = target.partition("==")
+        files = self._catalog.hosted_files(self.tree, normalize(project.strip()))
+        if separator:
+            wanted = _version(version.strip())
+            files = [file for file in files if Version(file.version) == wanted]
+        if not files:
+            raise NotFound(f"nothing is published here as {target!a}")
+        return files
+
+    def yank(self, files: Sequence[HostedFile], reason: str, actor: str) -> None:
+        """Mark as yanked (PEP 592): installers take them only where a lock or `==` asks for them."""
+        self._catalog.yank(files, reason, actor=actor)
+
+    def unyank(self, files: Sequence[HostedFile], actor: str) -> None:
+        """Take the mark off."""
+        self._catalog.yank(files, None, actor=actor)
+
+    def delete(self, files: Sequence[HostedFile], reason: str, actor: str) -> None:
+        """Replace by tombstones: the names stay ours, and never serve other bytes."""
+        self._catalog.delete(files, reason, actor=actor)
+
+
+def _version(text: str) -> Version:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        raise Invalid(f"{text!a} is no version (PEP 440)") from None

@@ -1,0 +1,100 @@
+"""The one place that puts concrete parts together."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from caseus.access import Access
+from caseus.catalog import Catalog
+from caseus.config import Config
+from caseus.index import FirstFound, Index, Local
+from caseus.packages import PackageLists
+from caseus.proxy import Proxy
+from caseus.publish import Publisher
+from caseus.storage import fetched_tree
+from caseus.storage.filesystem import FilesystemStorage
+from caseus.upstream import Upstream
+
+MAIN = "main"
+_MOST_CACHE = 20 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class HostedIndex:
+    """A named index: what readers see of it, and what uploads go to."""
+
+    name: str
+    index: Index
+    publisher: Publisher
+
+
+class Site:
+    """Everything that one ROOT serves. `indexes` maps names to indexes; `main` is the default one."""
+
+    def __init__(
+        self,
+        config: Config,
+        catalog: Catalog,
+        store: FilesystemStorage,
+        access: Access,
+        indexes: Mapping[str, HostedIndex],
+        proxies: tuple[Proxy, ...],
+    ) -> None:
+        self.config, self.catalog, self.store, self.access = config, catalog, store, access
+        self.indexes: Mapping[str, HostedIndex] = MappingProxyType(dict(indexes))
+        self._proxies = proxies
+
+    def close(self) -> None:
+        """Finish what runs, then let go of everything."""
+        for proxy in self._proxies:
+            proxy.close()
+        self.catalog.close()
+
+
+def build(config: Config, *, clock: Callable[[], float] = time.time) -> Site:
+    """Open ROOT (made if absent) with one index, `main`: what is published here first, then the upstream.
+
+    Invalid, Unavailable or OSError if it can't be opened; then nothing stays open.
+    """
+    config.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = FilesystemStorage(config.root)
+    catalog = Catalog.open(config.root, clock=clock)
+    try:
+        return _assemble(config, catalog, store, clock)
+    except BaseException:
+        catalog.close()
+        raise
+
+
+def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock: Callable[[], float]) -> Site:
+    proxies: list[Proxy] = []
+    displaces: list[str] = []
+    if config.upstream is not None:
+        upstream = Upstream(config.upstream, clock=clock)
+        cache_bytes = config.cache_bytes if config.cache_bytes is not None else _default_cache(config)
+        proxies.append(Proxy(catalog, store, upstream, ttl=config.upstream_ttl, cache_bytes=cache_bytes, clock=clock))
+        displaces.append(fetched_tree(upstream.name))
+    local = Local(catalog, store, MAIN, config.private)
+    publisher = Publisher(catalog, store, MAIN, displaces=displaces, clock=clock)
+    lists = PackageLists(catalog, store)
+    if catalog.presence.alone:
+        # Nobody else serves this root, so what is under way there is of the dead.
+        store.clean()
+        for proxy in proxies:
+            proxy.clean()
+        catalog.clear_claims()
+        lists.catch_up()
+        catalog.presence.share()
+    catalog.writer.after_commit = lists.write
+    access = Access(catalog, open_reading=config.read == "all", clock=clock)
+    main = HostedIndex(MAIN, FirstFound([local, *proxies]), publisher)
+    return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies))
+
+
+def _default_cache(config: Config) -> int:
+    """The smaller of 20 GiB and half of what is free now, in bytes."""
+    return min(_MOST_CACHE, shutil.disk_usage(config.root).free // 2)

@@ -1,0 +1,238 @@
+"""Bytes on their way into a folder: under no name yet, then linked to it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol, Self, TypeVar
+
+from caseus.errors import Conflict, Invalid, Unavailable
+from caseus.storage import check_key
+from caseus.storage.folders import Folder, open_plain, told
+
+INCOMING = ".incoming"
+OWN = 0o700
+"""Mode of the store's own folders."""
+FILE = 0o644
+CHUNK = 1 << 20
+
+_SHARED = 0o755
+_ATTEMPTS = 100
+
+T = TypeVar("T")
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+def own_segments(key: str) -> list[str]:
+    """The key's segments; Invalid for an illegal key and for one in the store's own folders."""
+    if key.startswith("."):
+        raise Invalid(f"illegal storage key {key!r}: names with a dot in front belong to the store")
+    return check_key(key).split("/")
+
+
+def in_folder(root: Path, key: str, act: Callable[[Folder, str], T]) -> T:
+    """Makes the key's folder and acts in it; again if a `delete` takes the empty folder away in between."""
+    *folders, name = own_segments(key)
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError), Folder.open(root, folders, make=_SHARED) as folder:
+            return act(folder, name)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def link_new(root: Path, key: str, fd: int, source: str, source_folder: Folder | None = None) -> None:
+    """Gives the open file `source` the name `key` too; fine if the key holds the same bytes, else Conflict."""
+    source_fd = None if source_folder is None else source_folder.fd
+
+    def link(folder: Folder, name: str) -> None:
+        try:
+            os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+        except FileExistsError:
+            if not same_bytes(fd, name, folder):
+                raise Conflict(f"{key} already holds other bytes") from None
+        folder.sync()  # also for what another process linked: it may have died before its own sync
+
+    in_folder(root, key, link)
+
+
+def same_bytes(fd: int, name: str, folder: Folder) -> bool:
+    """Whether the name is this very file or a plain file with the same bytes. FileNotFoundError."""
+    other = open_plain(name, folder)
+    if other is None:
+        return False
+    try:
+        ours, theirs = os.fstat(fd), os.fstat(other)
+        if os.path.samestat(ours, theirs):
+            return True
+        if ours.st_size != theirs.st_size:
+            return False
+        return all(os.pread(fd, CHUNK, at) == os.pread(other, CHUNK, at) for at in range(0, ours.st_size, CHUNK))
+    finally:
+        os.close(other)
+
+
+class Temporary:
+    """A new file in `.incoming` that nobody else can open, gone when closed unless it got a name.
+
+    After a failed write or fsync it can't be synced any more: part of the bytes may be missing, and a second fsync
+    would not tell (Linux reports a lost page once).
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.name = secrets.token_hex(16)
+        with told("take a file in"):
+            self.folder = Folder.open(root, [INCOMING], make=OWN)
+            try:
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                self.fd = os.open(self.name, flags, 0o600, dir_fd=self.folder.fd)
+            except BaseException:
+                self.folder.close()
+                raise
+        self._sound = True
+
+    def write(self, data: bytes) -> None:
+        with self._sound_after():
+            left = memoryview(data)
+            while left:
+                left = left[os.write(self.fd, left) :]
+
+    def sync(self) -> None:
+        with self._sound_after():
+            os.fchmod(self.fd, FILE)
+            os.fsync(self.fd)
+
+    def unlink(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self.name, dir_fd=self.folder.fd)
+
+    def close(self) -> None:
+        if self.fd < 0:
+            return
+        fd, self.fd = self.fd, -1  # the number may be another file's from now on
+        try:
+            with told("forget a file"):
+                self.unlink()
+        finally:
+            os.close(fd)
+            self.folder.close()
+
+    @contextmanager
+    def _sound_after(self) -> Iterator[None]:
+        if not self._sound:
+            raise Unavailable("a write to the store failed before: send the file again", kind="local")
+        self._sound = False
+        with told("write a file"):
+            yield
+        self._sound = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class FilesystemStaged:
+    """Bytes in `.incoming`, mode 0600 until they are synced."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._hashes: dict[str, _Hash] = {
+            "md5": hashlib.md5(usedforsecurity=False),
+            "sha256": hashlib.sha256(),
+            "blake2b_256": hashlib.blake2b(digest_size=32),
+        }
+        self._size = 0
+        self._synced = False
+        self._named = False
+        self._temporary = Temporary(root)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {name: digest.hexdigest() for name, digest in self._hashes.items()}
+
+    def write(self, data: bytes, /) -> None:
+        self._temporary.write(data)
+        for digest in self._hashes.values():
+            digest.update(data)
+        self._size += len(data)
+        self._synced = False
+
+    def reader(self) -> BinaryIO:
+        return io.BufferedReader(_PositionalReader(os.dup(self._temporary.fd)))
+
+    def sync(self) -> None:
+        if not self._synced:
+            self._temporary.sync()
+            self._synced = True
+
+    def commit(self, key: str) -> None:
+        own_segments(key)
+        if self._named:
+            if not self.holds(key):
+                raise Unavailable("these bytes were named already: stage them again", kind="local")
+            return
+        self.sync()
+        temporary = self._temporary
+        with told("name a file"):
+            link_new(self._root, key, temporary.fd, temporary.name, temporary.folder)
+            self._named = True
+            temporary.unlink()
+
+    def holds(self, key: str) -> bool:
+        *folders, name = own_segments(key)
+        try:
+            with told("look at a file", absence=True), Folder.open(self._root, folders) as folder:
+                return same_bytes(self._temporary.fd, name, folder)
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        self._temporary.close()
+
+
+class _PositionalReader(io.RawIOBase):
+    """Reads a descriptor at its own offset, so that writing goes on at the descriptor's."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = os.preadv(self._fd, [buffer], self._at)
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: os.fstat(self._fd).st_size}[whence]
+        if base + offset < 0:
+            raise ValueError("seek before the beginning")
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._fd)
+        super().close()

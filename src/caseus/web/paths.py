@@ -1,0 +1,151 @@
+"""From the bytes of a request's path to a route, by a whitelist; nothing else of the path is ever used.
+
+Percent-escapes are decoded once, segment by segment. A segment may then hold only what names and filenames are made
+of, so `%2f`, `%5c`, `%00`, a second layer of escapes and control characters match no route.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from packaging.utils import NormalizedName
+
+from caseus.errors import Invalid
+from caseus.names import RESERVED_SEGMENTS, SIDECARS, check_filename, normalize
+
+Kind = Literal["home", "list", "project", "file", "upload", "livez", "readyz"]
+
+METHODS: dict[Kind, tuple[str, ...]] = {
+    "home": ("GET", "HEAD", "POST"),
+    "list": ("GET", "HEAD", "POST"),
+    "project": ("GET", "HEAD"),
+    "file": ("GET", "HEAD"),
+    "upload": ("POST",),
+    "livez": ("GET", "HEAD"),
+    "readyz": ("GET", "HEAD"),
+}
+"""What each route allows. twine and old tools post to `/` and `/simple/` too where they are so configured."""
+
+_MAX_PATH = 2048
+_SEGMENT = re.compile(r"[A-Za-z0-9._+!~()@=,-]*\Z")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What is asked for. `index`: as the path names it, None for the home index."""
+
+    kind: Kind
+    index: str | None = None
+    project: NormalizedName = NormalizedName("")
+    filename: str = ""
+
+
+class Redirect(msgspec.Struct, frozen=True):
+    """The same thing's right address, relative to the request's own; `kind` is what is there."""
+
+    location: str
+    kind: Kind
+
+
+def parse_path(raw_path: bytes, indexes: Collection[str] = ("main",)) -> Route | Redirect | None:
+    """The route of a raw path (still percent-encoded, no query), None if there is nothing.
+
+    A missing slash and an unnormalised project name give a Redirect (PEP 503).
+    """
+    segments = _segments(raw_path)
+    if segments is None:
+        return None
+    if segments[0] in indexes and segments[0] not in RESERVED_SEGMENTS:
+        index = segments[0]
+        return Redirect(f"{index}/", "home") if len(segments) == 1 else _in_index(index, segments[1:])
+    if segments in (["livez"], ["readyz"]):
+        return Route("livez" if segments == ["livez"] else "readyz")
+    return _in_index(None, segments)
+
+
+def prefix_of(public_url: str | None) -> bytes:
+    """The path under which the world sees us, without its last slash; b"" for the root."""
+    return urlsplit(public_url).path.rstrip("/").encode() if public_url else b""
+
+
+def strip_prefix(raw_path: bytes, prefix: bytes) -> bytes | None:
+    """The path below the prefix, the path itself if the proxy in front took the prefix away.
+
+    None for the prefix without its slash: that wants a redirect.
+    """
+    if not prefix or not raw_path.startswith(prefix):
+        return raw_path
+    if raw_path == prefix:
+        return None
+    return raw_path[len(prefix) :] if raw_path[len(prefix) :].startswith(b"/") else raw_path
+
+
+def _segments(raw_path: bytes) -> list[str] | None:
+    if not raw_path.startswith(b"/") or len(raw_path) > _MAX_PATH:
+        return None
+    segments = [_decode(segment) for segment in raw_path[1:].split(b"/")]
+    sound = [segment for segment in segments if segment is not None and segment not in (".", "..")]
+    if len(sound) < len(segments) or "" in sound[:-1]:
+        return None
+    return sound
+
+
+def _decode(segment: bytes) -> str | None:
+    decoded = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), segment).decode("latin-1")
+    return decoded if _SEGMENT.match(decoded) else None
+
+
+def _in_index(index: str | None, segments: list[str]) -> Route | Redirect | None:
+    match segments:
+        case [""]:
+            return Route("home", index)
+        case ["legacy", ""]:
+            return Route("upload", index)
+        case ["legacy"]:
+            return Redirect("legacy/", "upload")
+        case ["simple", ""]:
+            return Route("list", index)
+        case ["simple"]:
+            return Redirect("simple/", "list")
+        case ["simple", name]:
+            return _project(index, name, slash=False)
+        case ["simple", name, ""]:
+            return _project(index, name, slash=True)
+        case ["simple", name, filename]:
+            return _file(index, name, filename)
+        case _:
+            return None
+
+
+def _project(index: str | None, name: str, *, slash: bool) -> Route | Redirect | None:
+    try:
+        project = normalize(name)
+    except Invalid:
+        return None
+    if not slash:  # /simple/Foo: relative to /simple/
+        return Redirect(f"{project}/", "project")
+    if project != name:  # /simple/Foo/: relative to itself
+        return Redirect(f"../{project}/", "project")
+    return Route("project", index, project)
+
+
+def _file(index: str | None, name: str, filename: str) -> Route | Redirect | None:
+    try:
+        project = normalize(name)
+        check_filename(_without_sidecar(filename))
+    except Invalid:
+        return None
+    if project != name:
+        return Redirect(f"../{project}/{quote(filename, safe='')}", "file")
+    return Route("file", index, project, filename)
+
+
+def _without_sidecar(filename: str) -> str:
+    for ending in SIDECARS:
+        if filename.endswith(ending):
+            return filename.removesuffix(ending)
+    return filename

@@ -1,0 +1,122 @@
+"""One request as the handlers see it: its head, its body, and what is logged of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
+
+from caseus.web.forwarded import Origin, TrustedProxies
+
+CacheMark = Literal["hit", "miss", "stale", "-"]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_SHOWN_PARAMETERS = frozenset({"format", ":action"})
+_MAX_SHOWN = 500
+
+
+class Body:
+    """The request's body, read once. `complete`: nothing of it is left."""
+
+    def __init__(self, receive: Receive, *, waits: bool, idle: float = 60.0) -> None:
+        self._receive = receive
+        self._idle = idle
+        self.waits = waits
+        """The client sends nothing before it is told to (Expect: 100-continue), which the first read does."""
+        self.complete = False
+        self.started = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """ClientDisconnect if it breaks off; TimeoutError if nothing comes for a minute."""
+        while not self.complete:
+            self.started = True
+            async with asyncio.timeout(self._idle):
+                message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            self.complete = not message.get("more_body", False)
+            if chunk := message.get("body", b""):
+                yield chunk
+
+    async def drop(self, *, limit: int = 64 << 20, seconds: float = 10.0) -> None:
+        """Read and forget what is left, up to the limits: twine sends all of it before it looks at the answer, and a
+        connection closed meanwhile shows it a reset instead of the reason."""
+        if self.waits and not self.started:
+            return
+        dropped = 0
+        try:
+            async with asyncio.timeout(seconds):
+                async for chunk in self.chunks():
+                    dropped += len(chunk)
+                    if dropped > limit:
+                        return
+        except (TimeoutError, ClientDisconnect):
+            return
+
+
+@dataclass
+class Request:
+    """`headers`: names in lower case, repeated ones joined by `, `, values in latin-1."""
+
+    method: str
+    raw_path: bytes
+    query: bytes
+    headers: dict[str, str]
+    origin: Origin
+    id: str
+    body: Body
+    server: tuple[str, int | None] | None
+    began: float = field(default_factory=time.monotonic)
+    cache: CacheMark = "-"
+    user: str | None = None
+
+    @property
+    def head(self) -> bool:
+        return self.method == "HEAD"
+
+    @property
+    def base(self) -> str:
+        """`scheme://host/` as the client sees it; our own address where its Host is missing or no host."""
+        host = self.origin.host
+        if host is None:
+            name, port = self.server or ("localhost", None)
+            host = (f"[{name}]" if ":" in name else name) + (f":{port}" if port else "")
+        return f"{self.origin.scheme}://{host}/"
+
+    @classmethod
+    def read(cls, scope: Scope, receive: Receive, trusted: TrustedProxies) -> Request:
+        """From ASGI's scope."""
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        peer = scope.get("client")
+        origin = trusted.origin(peer[0] if peer else "", scope.get("scheme", "http"), headers)
+        given = headers.get("x-request-id", "") if origin.trusted else ""
+        return cls(
+            method=scope["method"],
+            raw_path=scope.get("raw_path") or scope["path"].encode(),
+            query=scope.get("query_string", b""),
+            headers=headers,
+            origin=origin,
+            id=given if _REQUEST_ID.match(given) else secrets.token_hex(8),
+            body=Body(receive, waits=headers.get("expect", "").lower() == "100-continue"),
+            server=scope.get("server"),
+        )
+
+    def shown_path(self) -> str:
+        """Path and query for the log: of the query only the values that can't be secrets."""
+        shown = self.raw_path.decode("latin-1")
+        if self.query:
+            pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
+            shown += "?" + "&".join(f"{name}={value if name in _SHOWN_PARAMETERS else '***'}" for name, value in pairs)
+        printable = "".join(char if " " <= char <= "~" else "?" for char in shown)
+        return printable if len(printable) <= _MAX_SHOWN else printable[:_MAX_SHOWN] + "…"

@@ -1,0 +1,43 @@
+"""Where the synchronous core runs: bounded pools, one for each kind of waiting.
+
+Kept apart so that a slow upstream, which blocks a thread for as long as its timeout, takes no thread from those that
+read files from disk, hash an upload or check a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Threads:
+    """The pools of one application."""
+
+    def __init__(self) -> None:
+        self.pages = ThreadPoolExecutor(32, thread_name_prefix="page")  # may wait for an upstream
+        self.files = ThreadPoolExecutor(8, thread_name_prefix="file")  # disk reads, never wait for others
+        self.uploads = ThreadPoolExecutor(16, thread_name_prefix="upload")  # write, hash, check, publish
+        self.people = ThreadPoolExecutor(4, thread_name_prefix="people")  # passwords
+
+    def close(self) -> None:
+        for pool in (self.pages, self.files, self.uploads, self.people):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def in_thread(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+    """The function's result. When cancelled it still waits for the thread: what the function works on must not be
+    closed under it."""
+    running = pool.submit(function)
+    future = asyncio.wrap_future(running)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        if not running.cancel():
+            await asyncio.wait([future])
+            if not future.cancelled():
+                future.exception()  # taken, so that nobody complains of it at exit
+        raise

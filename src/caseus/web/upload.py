@@ -1,0 +1,107 @@
+"""POST of a file, as twine, uv, poetry, flit, hatch and pdm send it (the legacy upload API)."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import parse_qsl
+
+from caseus.checks.form import Form
+from caseus.errors import Invalid
+from caseus.storage import Staged
+from caseus.web.answers import Answer, text_answer
+from caseus.web.errors import Refusal
+from caseus.web.intake import Intake, boundary_of, too_large
+from caseus.web.request import Body, Request
+from caseus.web.threads import Threads, in_thread
+
+if TYPE_CHECKING:
+    from caseus.access import Principal
+    from caseus.publish import Publisher
+
+_BATCH: Final = 256 << 10
+"""Bytes written and hashed at a time, in a thread: fewer would cost more in hops than in work."""
+
+_AROUND_THE_FILE: Final = 1 << 20
+_LENGTH = re.compile(r"[0-9]{1,18}\Z")
+_GONE = frozenset({"submit", "submit_pkg_info", "doc_upload"})
+
+
+class Uploads:
+    """Takes uploads in constant memory: what comes in is written on, a quarter of a MiB at a time."""
+
+    def __init__(self, threads: Threads, *, max_file_bytes: int) -> None:
+        self._threads = threads
+        self._max_file_bytes = max_file_bytes
+
+    async def take(self, request: Request, publisher: Publisher, principal: Principal) -> Answer:
+        """The answer to an upload by who was already found to have the right. Every error leaves nothing behind."""
+        intake = Intake(self._check_head(request), max_file_bytes=self._max_file_bytes)
+        staged = await in_thread(self._threads.uploads, publisher.stage)
+        try:
+            await self._receive(request.body, intake, staged)
+            _check_action(action_of(request.query) or _last(intake.pairs, ":action"))
+            if intake.filename is None:
+                raise Invalid("malformed upload: there is no part 'content'; upload a wheel or an sdist")
+            filename, signature, actor = intake.filename, intake.signature, principal.name or ""
+
+            def publish() -> Literal["published", "unchanged"]:
+                form = Form.parse(intake.pairs)
+                return publisher.publish(staged, form, filename=filename, signature=signature, actor=actor)
+
+            outcome = await in_thread(self._threads.uploads, publish)
+        finally:
+            await in_thread(self._threads.uploads, staged.close)
+        told = "is published" if outcome == "published" else "was here already, with the same bytes: unchanged"
+        return text_answer(HTTPStatus.OK, f"{filename} {told}\n")
+
+    def _check_head(self, request: Request) -> bytes:
+        """What can be refused before the body; the boundary."""
+        _check_action(action_of(request.query) or "file_upload")
+        length = request.headers.get("content-length")
+        if length is not None and _LENGTH.match(length) and int(length) > self._max_file_bytes + _AROUND_THE_FILE:
+            raise too_large(self._max_file_bytes)
+        boundary = boundary_of(request.headers.get("content-type"))
+        if boundary is None:
+            raise Refusal(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "an upload is a multipart/form-data form: use twine, uv publish or a like client",
+            )
+        return boundary
+
+    async def _receive(self, body: Body, intake: Intake, staged: Staged) -> None:
+        try:
+            async for chunk in body.chunks():
+                intake.feed(chunk)
+                if intake.pending >= _BATCH:
+                    await self._write(intake, staged)
+        except TimeoutError:
+            raise Refusal(
+                HTTPStatus.REQUEST_TIMEOUT, "the upload stopped coming in: nothing for a minute; send it again"
+            ) from None
+        intake.finish()
+        if intake.pending:
+            await self._write(intake, staged)
+
+    async def _write(self, intake: Intake, staged: Staged) -> None:
+        data = intake.take()
+        await in_thread(self._threads.uploads, lambda: staged.write(data))
+
+
+def action_of(query: bytes) -> str | None:
+    """`:action` of the query, where some clients put it."""
+    return _last(parse_qsl(query.decode("latin-1")), ":action")
+
+
+def _check_action(action: str | None) -> None:
+    if action in _GONE:
+        raise Refusal(
+            HTTPStatus.GONE, f"the action {action} is no longer supported: upload files, metadata is read from them"
+        )
+    if action != "file_upload":
+        raise Invalid("the field :action must be file_upload")
+
+
+def _last(pairs: list[tuple[str, str]], name: str) -> str | None:
+    return next((value for key, value in reversed(pairs) if key == name), None)

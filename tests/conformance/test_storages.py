@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from caseus.storage import Storage
+from caseus.storage.filesystem import FilesystemStorage
+from caseus.storage.memory import MemoryStorage
+from caseus.storage.testing import StorageConformance
+
+
+class TestFilesystem(StorageConformance[FilesystemStorage]):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> FilesystemStorage:
+        return FilesystemStorage(tmp_path / "root")
+
+    def leftovers(self, storage: FilesystemStorage) -> list[str]:
+        incoming = storage.root / ".incoming"
+        return [path.name for path in incoming.iterdir()] if incoming.exists() else []
+
+
+class TestMemory(StorageConformance[MemoryStorage]):
+    @pytest.fixture
+    def storage(self) -> MemoryStorage:
+        return MemoryStorage()
+
+    def leftovers(self, storage: MemoryStorage) -> list[str]:
+        return ["staged"] * storage.staged
+
+
+def test_both_keep_the_protocol_by_type(tmp_path: Path) -> None:
+    stores: list[Storage] = [FilesystemStorage(tmp_path), MemoryStorage()]
+    assert [store.url("a", expires) for store in stores for expires in []] == []
