@@ -112,10 +112,11 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | N
 def agree_on_root(positional: str | None, flag: str | None, environ: Mapping[str, str]) -> str | None:
     """The one root of `serve [ROOT] [--root ROOT]` and CASEUS_ROOT; ConfigError if they name different folders."""
     other, source = (flag, "--root") if flag is not None else (environ.get("CASEUS_ROOT"), "CASEUS_ROOT")
-    if positional is not None and other is not None:
-        if _parse("root", _Raw(positional, "ROOT")) != _parse("root", _Raw(other, source)):
-            raise ConfigError(f"root: {positional!r} was given, but {source} says {other!r}: give one of them")
-    return flag if positional is None else positional
+    if positional is None or other is None:
+        return flag if positional is None else positional
+    if _parse("root", _Raw(positional, "ROOT")) != _parse("root", _Raw(other, source)):
+        raise ConfigError(f"root: {positional!r} was given, but {source} says {other!r}: give one of them")
+    return positional
 
 
 def _from_flags(flags: Mapping[str, object]) -> dict[str, _Raw]:

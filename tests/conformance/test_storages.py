@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from caseus.storage import Storage
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.storage.memory import MemoryStorage
 from caseus.storage.testing import StorageConformance
@@ -27,8 +26,3 @@ class TestMemory(StorageConformance[MemoryStorage]):
 
     def leftovers(self, storage: MemoryStorage) -> list[str]:
         return ["staged"] * storage.staged
-
-
-def test_both_keep_the_protocol_by_type(tmp_path: Path) -> None:
-    stores: list[Storage] = [FilesystemStorage(tmp_path), MemoryStorage()]
-    assert [store.url("a", expires) for store in stores for expires in []] == []

@@ -27,8 +27,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-Data = bytes | bytearray
-
 
 @dataclass(frozen=True)
 class Options:
@@ -209,11 +207,11 @@ class FakeUpstream:
     def answer(self, path: str) -> _Answer:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if path == "/simple/":
-            return self._page(path, "projects", [])
+            return self._list()
         if len(parts) == 2 and parts[0] == "simple" and parts[1] in self.projects:
             if not path.endswith("/"):
                 return _Answer(b"", status=301, headers={"Location": f"/simple/{parts[1]}/"})
-            return self._page(path, parts[1], self.projects[parts[1]])
+            return self._page(parts[1], self.projects[parts[1]])
         if len(parts) == 3 and parts[0] == "files":
             return self._file(parts[1], parts[2])
         return _Answer(b"not here\n", "text/plain", 404)
@@ -229,7 +227,15 @@ class FakeUpstream:
                 return _Answer(options.signature, "text/plain", headers=headers)
         return _Answer(b"not here\n", "text/plain", 404)
 
-    def _page(self, path: str, project: str, files: Sequence[Listed]) -> _Answer:
+    def _list(self) -> _Answer:
+        names = sorted(self.projects)
+        if self.style == "json":
+            page = {"meta": {"api-version": "1.1"}, "projects": [{"name": name} for name in names]}
+            return _Answer(json.dumps(page).encode(), "application/vnd.pypi.simple.v1+json")
+        anchors = "".join(f'<a href="{name}/">{name}</a>\n' for name in names)
+        return _Answer(f"<!DOCTYPE html><title>Simple index</title>\n{anchors}".encode(), "text/html; charset=utf-8")
+
+    def _page(self, project: str, files: Sequence[Listed]) -> _Answer:
         if self.style == "json":
             listed = [self._json_file(project, *_full(entry)) for entry in files]
             page = {"meta": {"api-version": "1.1"}, "name": project, "files": listed}
@@ -395,7 +401,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             after = len(body) // 2 if fault.after is None else fault.after
             if fault.kind == "hang" or not self._partly(body[:after], chunked, fault):
-                self._drop()
+                self._drop(fault)
                 return
             self._write(body[after:], chunked)
         if chunked:
@@ -411,10 +417,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return False
         return True
 
-    def _drop(self) -> None:
-        """Ends the connection; a hanging one when the server stops or the client has gone."""
-        fault = self.server.upstream.fault(urlsplit(self.path).path)
-        if fault is not None and fault.kind == "hang":
+    def _drop(self, fault: Fault) -> None:
+        """Ends the connection; a hanging one when the server stops."""
+        if fault.kind == "hang":
             self.server.closing.wait()
         self.close_connection = True
         _shut(self.connection)

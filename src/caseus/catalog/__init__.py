@@ -11,7 +11,7 @@ from caseus.catalog import journal
 from caseus.catalog.accounts import Accounts
 from caseus.catalog.fetched import Fetched
 from caseus.catalog.hosted import LEASE, Claim, ClaimState, Hosted
-from caseus.catalog.migrate import migrate
+from caseus.catalog.migration import migrate
 from caseus.catalog.rows import FetchedFile, HostedFile, JournalEntry, Token, Tombstone, UpstreamPage, User
 from caseus.catalog.writer import Changes, Transaction
 from caseus.model import Validity

@@ -51,7 +51,7 @@ class Line(NamedTuple):
 def home_html(
     *, base_url: str, index: str = "main", closed: bool = False, proxied: bool = False, version: str = ""
 ) -> bytes:
-    """The page. `base_url` is absolute and ends in `/`; `closed`: reading needs a login; `proxied`: it has an upstream."""
+    """The page. `base_url`: absolute, ends in `/`; `closed`: reading needs a login; `proxied`: there is an upstream."""
     what = (
         "Packages published here, and everybody else's through a verified cache."
         if proxied

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from caseus.access import hash_password
 from caseus.catalog import Catalog
 from caseus.config import PASSWORD_FILE, ConfigError
 from caseus.errors import Conflict
@@ -23,7 +22,9 @@ class FirstAdmin(NamedTuple):
     where: str
 
 
-def make_first_admin(catalog: Catalog, root: Path, environ: Mapping[str, str]) -> FirstAdmin | None:
+def make_first_admin(
+    catalog: Catalog, root: Path, environ: Mapping[str, str], hash_password: Callable[[str], str]
+) -> FirstAdmin | None:
     """Make `admin` if there is no user yet; None if there is one. ConfigError for an unusable password file."""
     if catalog.users():
         return None

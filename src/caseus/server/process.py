@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from socket import socket
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ import uvicorn
 
 from caseus import site
 from caseus.config import Config, Loaded
-from caseus.errors import Unavailable
+from caseus.folder import make_root
 from caseus.server import logs, sockets, welcome
 from caseus.server.admin import make_first_admin
 from caseus.server.http import Protocol
@@ -41,7 +40,7 @@ def run(config: Config, loaded: Loaded) -> int:
     make_root(config.root)
     opened = site.build(config)
     try:
-        admin = make_first_admin(opened.catalog, config.root, os.environ)
+        admin = make_first_admin(opened.catalog, config.root, os.environ, opened.access.passwords.hash)
         text = welcome.compose(loaded, address, admin, secret=sys.stderr.isatty())
         welcome.show(text, sys.stderr)
         server = Server(_uvicorn_config(make_app(opened), config), on_ready=lambda: _say_ready(address))
@@ -50,16 +49,6 @@ def run(config: Config, loaded: Loaded) -> int:
         return 0
     finally:
         opened.close()
-
-
-def make_root(root: Path) -> None:
-    """The data folder, open to its owner only. Unavailable if it can't be made."""
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        root.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        reason = f"can't make the data folder {root}: {error.strerror}: give another --root"
-        raise Unavailable(reason, kind="local") from None
 
 
 class Server(uvicorn.Server):

@@ -30,7 +30,10 @@ def not_modified(if_none_match: str | None, etag: str | None) -> bool:
 
 
 def range_allowed(if_range: str | None, etag: str | None) -> bool:
-    """Whether If-Range lets a range through: absent, or the very same strong ETag. We send no Last-Modified, so a date never does."""
+    """Whether If-Range lets a range through: absent, or the very same strong ETag.
+
+    We send no Last-Modified, so a date never does.
+    """
     return if_range is None or (etag is not None and if_range.strip() == etag)
 
 

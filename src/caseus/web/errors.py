@@ -93,9 +93,7 @@ def problem_of(error: CaseusError | Refusal) -> Problem:
             return Problem(_STATUS_OF_KIND[error.kind], (text,), _retry(error.retry_after))
         case BadRange():
             size = "*" if error.size is None else str(error.size)
-            return Problem(
-                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, (text,), (("Content-Range", f"bytes */{size}"),)
-            )
+            return Problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, (text,), (("Content-Range", f"bytes */{size}"),))
         case _:
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, (text,))
 

@@ -6,6 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+import msgspec
 from packaging.utils import NormalizedName
 from starlette.types import Receive, Send
 
@@ -14,11 +15,12 @@ from caseus.index import Index
 from caseus.storage import Blob, State
 from caseus.web.answers import Answer, Headers, encode, send_answer
 from caseus.web.caching import FOREVER, scoped, vary
-from caseus.web.conditional import NOTHING, Range, not_modified, parse_range, range_allowed
+from caseus.web.conditional import Range, not_modified, parse_range, range_allowed
 from caseus.web.request import Request
 from caseus.web.threads import Threads, in_thread
 
 CHUNK: Final = 256 << 10
+_WHOLE: Final = Range(0, None)
 _FIRST_PAUSE: Final = 0.010
 _LONGEST_PAUSE: Final = 0.050
 
@@ -33,7 +35,7 @@ _TYPES: Final = (
 )
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True):
     """One file of one project of one index."""
 
     index: Index
@@ -67,26 +69,43 @@ class Files:
             try:
                 await self._answer(request, asked.filename, opened, gone, send)
             finally:
-                await in_thread(self._threads.files, opened.blob.close)
+                await self._close(opened.blob)
         finally:
             gone.cancel()
 
     async def _open(
         self, asked: Asked, wanted: Range | None, if_range: str | None, gone: asyncio.Task[None]
     ) -> _Opened | None:
-        """The blob with its size known; None if the client left."""
-        if wanted is None or wanted is NOTHING:
-            opened = await self._begin(asked, Range(0, None), gone)
-            if opened is not None and wanted is NOTHING and opened.blob.size is not None:
-                await in_thread(self._threads.files, opened.blob.close)
-                raise BadRange(opened.blob.size)
-            return opened
-        opened = await self._begin(asked, wanted, gone)
-        if opened is None or (opened.bounds() is not None and range_allowed(if_range, opened.etag)):
-            return opened._replace(partial=True) if opened else None
+        """The blob, no longer waiting; None if the client left."""
+        if wanted is None:
+            return await self._begin(asked, _WHOLE, gone)
+        try:
+            opened = await self._begin(asked, wanted, gone)
+            if opened is None:
+                return None
+            opened = await self._judged(opened, if_range)
+            if opened is not None:
+                return opened
+        except BadRange:
+            if if_range is None:
+                raise
         # Another file than the client has a part of, or one whose end is not known: all of it.
-        await in_thread(self._threads.files, opened.blob.close)
-        return await self._begin(asked, Range(0, None), gone)
+        opened = await self._begin(asked, _WHOLE, gone)
+        if opened is not None and if_range is not None and range_allowed(if_range, opened.etag):
+            await self._close(opened.blob)
+            raise BadRange(opened.blob.size)
+        return opened
+
+    async def _judged(self, opened: _Opened, if_range: str | None) -> _Opened | None:
+        """The blob as the answer to a range; None, and closed, where the whole file is to be sent."""
+        bounds = opened.bounds()
+        if bounds is not None and range_allowed(if_range, opened.etag):
+            if bounds.start < bounds.stop:
+                return opened._replace(partial=True)
+            await self._close(opened.blob)
+            raise BadRange(bounds.size)
+        await self._close(opened.blob)
+        return None
 
     async def _begin(self, asked: Asked, wanted: Range, gone: asyncio.Task[None]) -> _Opened | None:
         blob = await in_thread(
@@ -100,12 +119,15 @@ class Files:
                 pause = await _pause(pause, gone)
                 data, state = blob.available(CHUNK)
         except BaseException:
-            await in_thread(self._threads.files, blob.close)
+            await self._close(blob)
             raise
         if gone.done():
-            await in_thread(self._threads.files, blob.close)
+            await self._close(blob)
             return None
         return _Opened(blob, data, state)
+
+    async def _close(self, blob: Blob) -> None:
+        await in_thread(self._threads.files, blob.close)
 
     async def _answer(
         self, request: Request, filename: str, opened: _Opened, gone: asyncio.Task[None], send: Send
@@ -136,14 +158,14 @@ class Files:
         if request.head:
             await send({"type": "http.response.body", "body": b""})
         else:
-            await self._send_body(opened, bounds, gone, send)
+            request.failure = await self._send_body(opened, bounds, gone, send)
 
     async def _send_body(
         self, opened: _Opened, bounds: _Bounds | None, gone: asyncio.Task[None], send: Send
-    ) -> None:
-        """`send` holds us back while the client is slow. A pause is taken on the loop: no thread waits for a fill.
-
-        To break off is to return without the last message: the server then closes the connection in the middle.
+    ) -> str | None:
+        """None, or why it was broken off: by returning without the last message, upon which the server closes the
+        connection in the middle. `send` holds us back while the client is slow; a pause is taken on the loop, so no
+        thread waits for a fill.
         """
         blob, data, state = opened.blob, opened.data, opened.state
         left = None if bounds is None else bounds.stop - bounds.start
@@ -152,21 +174,24 @@ class Files:
             if left is not None:
                 left -= len(data)
                 if left < 0 or (state is State.END and left > 0):
-                    return
+                    return "the file's length is not what was announced"
             last = state is State.END
             if data or last:
                 await send({"type": "http.response.body", "body": data, "more_body": not last})
             if last:
-                return
+                return None
             try:
                 if data:
                     pause = _FIRST_PAUSE
                     data, state = await in_thread(self._threads.files, lambda: blob.available(CHUNK))
                 else:
                     pause = await _pause(pause, gone)
-                    data, state = blob.available(CHUNK)  # just written by the one who fills: it does not wait for a disk
-            except CaseusError:
-                return
+                    data, state = blob.available(
+                        CHUNK
+                    )  # just written by the one who fills: it does not wait for a disk
+            except CaseusError as error:
+                return str(error)
+        return "the client left"
 
 
 class _Bounds(NamedTuple):

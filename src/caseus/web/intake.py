@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from multipart import (
+from multipart import (  # type: ignore[import-untyped]  # it has annotations but no py.typed
     MultipartError,
     MultipartSegment,
     ParserLimitReached,
@@ -74,8 +74,6 @@ class Intake:
 
     def finish(self) -> None:
         """The body has ended: Invalid if it ended too early."""
-        if self._parser.closed or self._part is not None:
-            raise Invalid("malformed upload: the body ends in the middle of a part; send it again")
         try:
             self._parser.close()
         except MultipartError:
@@ -100,7 +98,9 @@ class Intake:
             if self.signature is not None:
                 raise Invalid("malformed upload: there is more than one part 'gpg_signature'")
         elif part.filename is not None:
-            raise Invalid("malformed upload: only 'content' and 'gpg_signature' may be files, a text field has a filename")
+            raise Invalid(
+                "malformed upload: only 'content' and 'gpg_signature' may be files, a text field has a filename"
+            )
 
     def _grow(self, data: bytes) -> None:
         assert self._part is not None

@@ -7,8 +7,9 @@ import gzip
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
+import msgspec
 from packaging.utils import NormalizedName
 
 from caseus.index import Index
@@ -34,7 +35,7 @@ class Serials(Protocol):
     def is_current(self, validity: Validity, now: float) -> bool: ...
 
 
-class Key(NamedTuple):
+class Key(msgspec.Struct, frozen=True):
     """`project`: "" for the list of projects. `audience`: who may see this page, "" for every reader."""
 
     index: str
@@ -103,15 +104,13 @@ class Pages:
             return True
         if not key.project:  # the list changes with any project
             return False
-        current = await in_thread(
-            self._threads.pages, lambda: self._catalog.is_current(ready.validity, self._clock())
-        )
+        current = await in_thread(self._threads.files, lambda: self._catalog.is_current(ready.validity, self._clock()))
         if current:
             ready.serial = max(ready.serial, serial)
         return current
 
     async def _render(self, key: Key, serial: int) -> Ready:
-        """One rendering for all who ask at the same serial; who comes after a change never gets what was begun before."""
+        """One rendering for all who ask at the same serial; who comes after a change gets none that began before it."""
         flight = (key, serial)
         task = self._rendering.get(flight)
         if task is None:
@@ -143,7 +142,7 @@ class Pages:
             self._weight -= ready.weight
 
     def _make(self, key: Key, serial: int) -> Ready:
-        """Blocks. The serial was read before the facts, so a change in between only makes the page be asked for again."""
+        """Blocks. The serial was read before the facts: a change in between only makes the page be judged again."""
         index = self._indexes[key.index]
         if not key.project:
             names = index.projects()

@@ -77,6 +77,8 @@ class Request:
     began: float = field(default_factory=time.monotonic)
     cache: CacheMark = "-"
     user: str | None = None
+    failure: str | None = None
+    """Why an answer was broken off, for the log."""
 
     @property
     def head(self) -> bool:

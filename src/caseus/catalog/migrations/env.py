@@ -1,4 +1,4 @@
-"""Alembic's entry: it runs in the transaction of the connection that `caseus.catalog.migrate` gives it."""
+"""Alembic's entry: it runs in the transaction of the connection that `caseus.catalog.migration` gives it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,5 @@
+"""`python -m caseus`."""
+
+from caseus.cli import main
+
+main()

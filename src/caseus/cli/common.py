@@ -1,0 +1,187 @@
+"""What the commands share: flags, the configuration, the catalog, questions, tables, errors."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from caseus.config import Loaded, load, mask
+from caseus.errors import CaseusError
+
+if TYPE_CHECKING:
+    from caseus.catalog import Catalog
+
+Texts = Annotated[list[str] | None, Parameter(negative="")]
+Switch = Annotated[bool, Parameter(negative="")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
+
+
+class UsageError(CaseusError):
+    """The command can't be meant so: exit code 2."""
+
+
+class Refused(CaseusError):
+    """Done, but something was found, or a question was answered by no: exit code 1."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Flags of every command.
+
+    Parameters
+    ----------
+    root
+        The data folder (default: ~/.local/share/caseus, as root /var/lib/caseus).
+    config
+        A configuration file, instead of ROOT/caseus.toml.
+    """
+
+    root: str | None = None
+    config: str | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Settings(Where):
+    """Every key of the configuration as a flag.
+
+    Parameters
+    ----------
+    root
+        The data folder (default: ~/.local/share/caseus, as root /var/lib/caseus).
+    config
+        A configuration file, instead of ROOT/caseus.toml.
+    host
+        Name or address to listen on (default: 127.0.0.1).
+    port
+        Port to listen on; 0 takes a free one (default: 8080).
+    upstream
+        The index that is asked for what is not here: a URL, `pypi` or `none` (default: pypi).
+    upstream_ttl
+        How long a page of the upstream is fresh, such as 600 or 10m (default: 10m).
+    private
+        Pattern of names that are never asked upstream, such as acme-*; may be repeated.
+    read
+        Who may read: `all` or `users` (default: all).
+    max_file_bytes
+        The largest file that is accepted, such as 500MB (default: 1GiB).
+    cache_bytes
+        How much of the upstream is kept (default: the smaller of 20GiB and half the free disk).
+    grace
+        How long what runs may take to finish when the server is stopped (default: 30s).
+    public_url
+        The URL under which clients reach this server, if a proxy stands before it.
+    trusted_proxies
+        Address or network of a proxy whose X-Forwarded headers are believed; may be repeated.
+    workers
+        Serving processes; this version runs one.
+    """
+
+    host: str | None = None
+    port: str | None = None
+    upstream: Texts = None
+    upstream_ttl: str | None = None
+    private: Texts = None
+    read: str | None = None
+    max_file_bytes: str | None = None
+    cache_bytes: str | None = None
+    grace: str | None = None
+    public_url: str | None = None
+    trusted_proxies: Texts = None
+    workers: str | None = None
+
+
+HERE = Where()
+DEFAULTS = Settings()
+
+
+def load_config(where: Where) -> Loaded:
+    flags = asdict(where)
+    file = flags.pop("config")
+    return load(flags, os.environ, Path(file) if file is not None else None)
+
+
+def fail(message: str, code: int) -> int:
+    """Say in one line what went wrong; the exit code again."""
+    print("caseus: error:", mask(" ".join(message.split())), file=sys.stderr, flush=True)
+    return code
+
+
+def actor() -> str:
+    """Who the journal says did it."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a uid without a name, as containers have
+        return f"cli:{os.getuid()}"
+
+
+def existing_root(root: Path) -> Path:
+    """The data folder if there is one: a mistyped --root must not make an empty index."""
+    if not (root / "catalog.sqlite").exists():
+        raise UsageError(f"no index in {root}: give its --root, or start one by `caseus serve`")
+    return root
+
+
+@contextmanager
+def open_catalog(where: Where, *, make: bool = False) -> Iterator[Catalog]:
+    """The catalog of the data folder, which is made only if `make` says so."""
+    root = load_config(where).config.root
+    if make:
+        from caseus.folder import make_root
+
+        make_root(root)
+    else:
+        existing_root(root)
+    from caseus.catalog import Catalog
+
+    catalog = Catalog.open(root)
+    try:
+        yield catalog
+    finally:
+        catalog.close()
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal; UsageError without one, Refused by any other answer than yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this asks before it acts: give --yes where there is no terminal")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("nothing was changed")
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: with lines on a terminal, else aligned text."""
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False)
+        for row in rows:
+            table.add_row(*(Text(cell, overflow="fold") for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(row[column]) for row in (headers, *rows)) for column in range(len(headers))]
+    for row in (headers, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def show_time(seconds: float | None, absent: str = "never") -> str:
+    """A moment in UTC, to the second."""
+    if seconds is None:
+        return absent
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

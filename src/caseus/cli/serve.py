@@ -1,0 +1,28 @@
+"""`caseus serve`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from caseus.cli.common import DEFAULTS, Settings, UsageError, load_config
+from caseus.config import agree_on_root
+from caseus.errors import CaseusError
+
+
+def serve(root: str | None = None, /, *, settings: Settings = DEFAULTS) -> int:
+    """Serve an index until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    root
+        The data folder, as --root.
+    """
+    agreed = agree_on_root(root, settings.root, os.environ)
+    loaded = load_config(replace(settings, root=agreed))
+    from caseus.server import process
+
+    try:
+        return process.run(loaded.config, loaded)
+    except CaseusError as error:  # whatever it is: it did not start
+        raise UsageError(str(error)) from error

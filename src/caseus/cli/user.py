@@ -1,0 +1,112 @@
+"""`caseus user`: who may log in."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import sys
+
+from cyclopts import App
+
+from caseus.cli.common import HERE, Switch, UsageError, Where, actor, open_catalog, print_table, show_time
+
+app = App(name="user", help="People and robots that may log in: add, list, remove, passwd.")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")
+_SHORT = 8
+_LONGEST = 1024
+
+
+@app.command
+def add(name: str, /, *, admin: Switch = False, password_stdin: Switch = False, where: Where = HERE) -> None:
+    """Add a user; asks for the password on a terminal.
+
+    Parameters
+    ----------
+    name
+        Letters, digits and ._@- only, at most 64.
+    admin
+        The user may also administer.
+    password_stdin
+        Read the password from standard input.
+    """
+    check_user_name(name)
+    password = read_password(stdin=password_stdin)
+    from caseus.access import Passwords
+
+    with open_catalog(where, make=True) as catalog:
+        catalog.add_user(name, password_hash=Passwords().hash(password), admin=admin, actor=actor())
+    print(f"added user {name}")
+
+
+@app.command(name="list")
+def list_(*, where: Where = HERE) -> None:
+    """List the users."""
+    with open_catalog(where) as catalog:
+        rows = [(user.name, "yes" if user.admin else "no", show_time(user.created)) for user in catalog.users()]
+    print_table(("name", "admin", "created"), rows)
+
+
+@app.command
+def remove(name: str, /, *, where: Where = HERE) -> None:
+    """Remove a user with its tokens; what it published stays."""
+    with open_catalog(where) as catalog:
+        catalog.remove_user(name, actor=actor())
+    print(f"removed user {name}")
+
+
+@app.command
+def passwd(name: str, /, *, password_stdin: Switch = False, where: Where = HERE) -> None:
+    """Give a user another password; its tokens stay.
+
+    Parameters
+    ----------
+    password_stdin
+        Read the password from standard input.
+    """
+    password = read_password(stdin=password_stdin)
+    from caseus.access import Passwords
+
+    with open_catalog(where) as catalog:
+        catalog.set_password(name, password_hash=Passwords().hash(password), actor=actor())
+    print(f"changed the password of user {name}")
+
+
+def check_user_name(name: str) -> None:
+    """UsageError for what nobody can be called. Users and indexes share one name space."""
+    if name == "__token__":
+        raise UsageError("__token__ is what clients call a token: choose another user name")
+    if name == "main":
+        raise UsageError("main is the name of an index, and users and indexes share one name space: choose another")
+    if not _NAME.match(name):
+        raise UsageError(
+            f"invalid user name {name!r}: use letters, digits and ._@- only, at most 64, with a letter or digit first"
+        )
+
+
+def read_password(*, stdin: bool) -> str:
+    """The new password, from standard input or asked for twice on a terminal."""
+    if stdin:
+        password = _from_stdin()
+    elif sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Again: ") != password:
+            raise UsageError("the passwords differ: try again")
+    else:
+        raise UsageError("give the password on standard input, with --password-stdin")
+    if not password:
+        raise UsageError("the password is empty")
+    if len(password) < _SHORT:
+        print(f"caseus: warning: a password of less than {_SHORT} characters is easily guessed", file=sys.stderr)
+    return password
+
+
+def _from_stdin() -> str:
+    data = sys.stdin.buffer.read(_LONGEST + 3)
+    try:
+        password = data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UsageError("the password is not text in UTF-8") from None
+    if "\n" in password or len(password) > _LONGEST:
+        raise UsageError(f"the password must be one line of at most {_LONGEST} characters")
+    return password

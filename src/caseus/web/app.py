@@ -1,0 +1,237 @@
+"""The application: every request goes path → route → rights → handler → answer, and one line is logged of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import structlog
+from packaging.utils import NormalizedName
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from caseus import __version__
+from caseus.errors import Busy, CaseusError, Invalid, NotFound
+from caseus.names import normalize
+from caseus.render import HOME_POLICY, home_html, make_page
+from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer
+from caseus.web.caching import scoped, vary
+from caseus.web.conditional import not_modified
+from caseus.web.errors import Refusal, problem_answer, problem_of, unexpected
+from caseus.web.files import Asked, Files
+from caseus.web.forwarded import TrustedProxies
+from caseus.web.health import why_not_ready
+from caseus.web.log import log_request
+from caseus.web.negotiate import choose_type
+from caseus.web.pages import Key, Pages, page_answer
+from caseus.web.paths import METHODS, Kind, Redirect, Route, parse_path, prefix_of, strip_prefix
+from caseus.web.request import Request
+from caseus.web.threads import Threads, in_thread
+from caseus.web.upload import Uploads
+
+if TYPE_CHECKING:
+    from caseus.access import Principal, Right
+    from caseus.site import HostedIndex, Site
+
+HOME_INDEX: Final = "main"
+_MOST_LOGINS: Final = 100
+"""Passwords that wait to be checked: each takes about a tenth of a second of a core."""
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.web")
+
+
+def create_app(site: Site) -> ASGIApp:
+    """The ASGI application over a site. It closes its threads at shutdown; the site belongs to the caller."""
+    return App(site)
+
+
+class App:
+    """See `create_app`."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._private = site.config.read == "users"
+        self._prefix = prefix_of(site.config.public_url)
+        self._trusted = TrustedProxies(site.config.trusted_proxies)
+        self._threads = Threads()
+        self._logins = 0
+        self._clock = site.catalog.clock
+        indexes = {name: hosted.index for name, hosted in site.indexes.items()}
+        self._pages = Pages(site.catalog, indexes, self._threads, clock=self._clock)
+        self._files = Files(self._threads, private=self._private)
+        self._uploads = Uploads(self._threads, max_file_bytes=site.config.max_file_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._threads.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request.read(scope, receive, self._trusted)
+        with log_request(request, send) as outgoing:
+            try:
+                answer = await self._answer(request, receive, outgoing)
+            except ClientDisconnect:
+                request.failure = "the client left"
+                return
+            except (CaseusError, Refusal) as error:
+                answer = self._told(request, error)
+            except Exception:
+                _log.exception("unexpected error", request_id=request.id, path=request.shown_path())
+                if outgoing.status is not None:
+                    request.failure = "unexpected error"
+                    return
+                answer = problem_answer(unexpected(request.id), request_id=request.id, private=self._private)
+            if answer is not None:
+                await self._finish(request, answer, outgoing)
+
+    async def _finish(self, request: Request, answer: Answer, send: Send) -> None:
+        headers = (*answer.headers, ("X-Request-Id", request.id))
+        if request.method not in ("GET", "HEAD") and not request.body.complete:
+            await request.body.drop()
+            if not request.body.complete:
+                headers += (("Connection", "close"),)
+        await send_answer(send, Answer(answer.status, headers, answer.body), head=request.head)
+
+    def _told(self, request: Request, error: CaseusError | Refusal) -> Answer:
+        """404 may be kept if it is asked again each time: the name may be published, or appear upstream."""
+        keep_asking = isinstance(error, NotFound) and request.method in ("GET", "HEAD")
+        return problem_answer(problem_of(error), request_id=request.id, private=self._private, keep_asking=keep_asking)
+
+    async def _answer(self, request: Request, receive: Receive, send: Send) -> Answer | None:
+        """The answer, None where it went out already (files)."""
+        path = strip_prefix(request.raw_path, self._prefix)
+        found = (
+            Redirect(f"{self._prefix.decode().rpartition('/')[2]}/", "home")
+            if path is None
+            else parse_path(path, self._site.indexes.keys())
+        )
+        if found is None:
+            raise Refusal(HTTPStatus.NOT_FOUND, hint(path or b""))
+        if request.method not in METHODS[found.kind]:
+            raise _wrong_method(found.kind, request.method)
+        if isinstance(found, Redirect):
+            return redirect(request, found)
+        if found.kind in ("livez", "readyz"):
+            return await self._health(found.kind)
+        hosted = self._site.indexes[found.index or HOME_INDEX]
+        if request.method == "POST":
+            principal = await self._principal(request, "upload")
+            return await self._uploads.take(request, hosted.publisher, principal)
+        if self._private:
+            await self._principal(
+                request, "read"
+            )  # where everybody may read, stale credentials of a .netrc are no fault
+        return await self._read(request, found, hosted, receive, send)
+
+    async def _read(
+        self, request: Request, route: Route, hosted: HostedIndex, receive: Receive, send: Send
+    ) -> Answer | None:
+        index = route.index or HOME_INDEX
+        if route.kind == "home":
+            return self._home(request, index)
+        if route.kind in ("list", "project"):
+            return await self._page(request, index, route.project)
+        if route.kind == "file":
+            await self._files.serve(request, Asked(hosted.index, route.project, route.filename), receive, send)
+            return None
+        raise AssertionError(route.kind)
+
+    async def _principal(self, request: Request, right: Right) -> Principal:
+        """Who asks, if it has the right; Denied."""
+        access, authorization = self._site.access, request.headers.get("authorization")
+        principal = access.recall(authorization)
+        if principal is None:
+            if self._logins >= _MOST_LOGINS:
+                raise Busy("too many logins at once: try again", retry_after=5)
+            self._logins += 1
+            try:
+                principal = await in_thread(self._threads.people, lambda: access.principal(authorization))
+            finally:
+                self._logins -= 1
+        request.user = principal.name
+        principal.require(right)
+        return principal
+
+    async def _page(self, request: Request, index: str, project: NormalizedName) -> Answer:
+        chosen = choose_type(request.headers.get("accept"), request.query)
+        if chosen is None:
+            raise Refusal(
+                HTTPStatus.NOT_ACCEPTABLE,
+                "none of the accepted types is served here: ask for application/vnd.pypi.simple.v1+json, "
+                "application/vnd.pypi.simple.v1+html or text/html",
+                *vary("Accept", private=False),
+            )
+        ready, request.cache = await self._pages.get(Key(index, project, chosen))
+        return page_answer(ready, request.headers, now=self._clock(), private=self._private)
+
+    def _home(self, request: Request, index: str) -> Answer:
+        base = self._site.config.public_url or request.base
+        page = make_page(
+            home_html(
+                base_url=base if index == HOME_INDEX else f"{base}{index}/",
+                index=index,
+                closed=self._private,
+                proxied=self._site.config.upstream is not None,
+                version=__version__,
+            ),
+            "text/html; charset=utf-8",
+        )
+        told = (
+            ("ETag", page.etag),
+            ("Cache-Control", scoped("no-cache", private=self._private)),
+            *vary(private=self._private),
+        )
+        if not_modified(request.headers.get("if-none-match"), page.etag):
+            return Answer(HTTPStatus.NOT_MODIFIED, told)
+        return Answer(
+            HTTPStatus.OK,
+            (("Content-Type", page.content_type), *told, ("Content-Security-Policy", HOME_POLICY), *PAGE_SECURITY),
+            page.body,
+        )
+
+    async def _health(self, kind: Kind) -> Answer:
+        if kind == "livez":
+            return text_answer(HTTPStatus.OK, "alive\n")
+        reason = await in_thread(self._threads.files, lambda: why_not_ready(self._site))
+        if reason is None:
+            return text_answer(HTTPStatus.OK, "ready\n")
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+
+
+def redirect(request: Request, found: Redirect) -> Answer:
+    """To the right address, relative and with its query; 308 keeps a POST a POST."""
+    permanent = HTTPStatus.PERMANENT_REDIRECT if request.method == "POST" else HTTPStatus.MOVED_PERMANENTLY
+    query = quote(request.query, safe="!$&'()*+,;=:@/?-._~%")
+    location = found.location + (f"?{query}" if query else "")
+    return text_answer(permanent, f"moved to {location}\n", ("Location", location))
+
+
+def hint(path: bytes) -> str:
+    """What to tell who asked for what is nowhere."""
+    word = path.strip(b"/").decode("ascii", "replace")
+    try:
+        return f"nothing is here: the index is at /simple/ (did you mean /simple/{normalize(word)}/ ?)"
+    except Invalid:
+        return "nothing is here: the index is at /simple/, uploads go to /legacy/"
+
+
+def _wrong_method(kind: Kind, method: str) -> Refusal:
+    allowed: Mapping[str, str] = {"Allow": ", ".join(METHODS[kind])}
+    text = (
+        "uploads are sent here by POST; to install, use the index at /simple/"
+        if kind == "upload"
+        else f"the method {method} is not allowed here; uploads go to /legacy/"
+    )
+    return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, text, *allowed.items())

@@ -1,0 +1,56 @@
+"""One line of each request, when it has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from starlette.types import Message, Send
+
+from caseus.web.request import Request
+
+CLIENT_LEFT = 499
+"""What the log says of a request that nobody waited for: no answer began."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.web")
+
+
+class Outgoing:
+    """`send`, counted."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+        self.bytes = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.bytes += len(message.get("body", b""))
+        await self._send(message)
+
+
+@contextmanager
+def log_request(request: Request, send: Send) -> Iterator[Outgoing]:
+    """Gives the `send` to answer with; logs `request` at the end, whatever the end was."""
+    outgoing = Outgoing(send)
+    try:
+        yield outgoing
+    finally:
+        failure = {} if request.failure is None else {"failure": request.failure}
+        _log.info(
+            "request",
+            method=request.method,
+            path=request.shown_path(),
+            status=outgoing.status or CLIENT_LEFT,
+            bytes=outgoing.bytes,
+            duration_ms=round((time.monotonic() - request.began) * 1000, 1),
+            request_id=request.id,
+            client=request.origin.client,
+            cache=request.cache,
+            user=request.user,
+            **failure,
+        )
