@@ -90,23 +90,34 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | N
 
     `flags`: key to text or list, None where not given. ConfigError for the first thing that is wrong.
     """
+    values, file = _gather(flags, environ, file)
+    parsed = {key: _parse(key, raw) for key, raw in values.items()}
+    settings = {key: Setting(key, parsed[key], _show(key, raw, parsed[key]), raw.source) for key, raw in values.items()}
+    return Loaded(Config(**cast(Any, parsed)), settings, file)
+
+
+def load_root(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None = None) -> Path:
+    """Only the data folder, as `load` finds it; quicker, for what else is configured is not looked at."""
+    return cast(Path, _parse("root", _gather(flags, environ, file)[0]["root"]))
+
+
+def _gather(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
+) -> tuple[dict[str, _Raw], Path | None]:
+    """Every key as it was given, by whoever comes first, and the file that was read."""
     given = _from_flags(flags) | _from_environment(environ, besides=flags)
     if file is None and "CASEUS_CONFIG" in environ:
         file = Path(environ["CASEUS_CONFIG"])
     if file is not None:
         given = _from_file(file) | given
     root = given.get("root", _Raw(str(default_root()), "default"))
-    config_file = file
     if file is None:
         home = cast(Path, _parse("root", root)) / FILE_NAME
         if os.path.exists(home):
-            config_file = home
-            given = _from_file(home) | given
-    values = {key: given.get(key, _Raw(spec.default, "default")) for key, spec in KEYS.items()} | {"root": root}
-    _refuse_moving_root(given, root)
-    parsed = {key: _parse(key, raw) for key, raw in values.items()}
-    settings = {key: Setting(key, parsed[key], _show(key, raw, parsed[key]), raw.source) for key, raw in values.items()}
-    return Loaded(Config(**cast(Any, parsed)), settings, config_file)
+            file = home
+            given = _without_root(_from_file(home), root) | given
+    values = {key: given.get(key, _Raw(spec.default, "default")) for key, spec in KEYS.items()}
+    return values | {"root": root}, file
 
 
 def agree_on_root(positional: str | None, flag: str | None, environ: Mapping[str, str]) -> str | None:
@@ -179,11 +190,12 @@ def _main_table(table: dict[str, Any], file: Path) -> dict[str, Any]:
     return dict(indexes.get("main", {}))
 
 
-def _refuse_moving_root(given: Mapping[str, _Raw], root: _Raw) -> None:
-    """ROOT/caseus.toml was found by the root, so it can't name another."""
-    found = given.get("root", root)
-    if found is not root and _parse("root", found) != _parse("root", root):
+def _without_root(given: dict[str, _Raw], root: _Raw) -> dict[str, _Raw]:
+    """What ROOT/caseus.toml gives: it was found by the root, so it can't name another."""
+    found = given.pop("root", root)
+    if _parse("root", found) != _parse("root", root):
         raise ConfigError(f"root: the file in a data folder can't name another one (from {found.source})")
+    return given
 
 
 def _parse(key: str, raw: _Raw) -> object:

@@ -132,9 +132,7 @@ class Shell:
             "POETRY_HTTP_BASIC_T_PASSWORD": login[1],
             "POETRY_KEYRING_ENABLED": "false",
         }
-        return self.run(
-            tool("poetry"), "publish", "-n", "-r", "t", "--dist-dir", str(folder), env=env, cwd=project
-        )
+        return self.run(tool("poetry"), "publish", "-n", "-r", "t", "--dist-dir", str(folder), env=env, cwd=project)
 
 
 def name_and_version(filename: str) -> tuple[str, str]:
@@ -243,7 +241,12 @@ def upload_form(filename: str, data: bytes) -> tuple[bytes, str]:
         for key, value in fields.items()
     ]
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="content"; filename="{filename}"\r\n'
-    parts += [head.encode(), b"Content-Type: application/octet-stream\r\n\r\n", data, f"\r\n--{boundary}--\r\n".encode()]
+    parts += [
+        head.encode(),
+        b"Content-Type: application/octet-stream\r\n\r\n",
+        data,
+        f"\r\n--{boundary}--\r\n".encode(),
+    ]
     return b"".join(parts), f"multipart/form-data; boundary={boundary}"
 
 

@@ -38,6 +38,7 @@ def make_wheel(
     content: bytes = b"",
     files: Mapping[str, bytes] | None = None,
     metadata_bytes: bytes | None = None,
+    compress: bool = True,
 ) -> tuple[str, bytes]:
     """(filename, bytes) of a pure wheel with one module; `content` makes two builds of one version differ."""
     module = name.replace("-", "_").replace(".", "_").lower()
@@ -53,9 +54,10 @@ def make_wheel(
     record = "".join(f"{path},{_record_hash(data)},{len(data)}\n" for path, data in members.items())
     members[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         for path, data in members.items():
-            archive.writestr(zipfile.ZipInfo(path, EPOCH), data, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(path, EPOCH), data, method)
     return f"{module}-{version}-py3-none-any.whl", buffer.getvalue()
 
 

@@ -14,6 +14,7 @@ app = App(
     help="A Python package index that a team runs itself: private packages, a verified cache of everybody else's.",
     version=__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 app.command(serve)
 app.command(user.app)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from caseus.config import Loaded, load, mask
+from caseus.config import Loaded, load, load_root, mask
 from caseus.errors import CaseusError
 
 if TYPE_CHECKING:
@@ -111,6 +111,11 @@ def load_config(where: Where) -> Loaded:
     return load(flags, os.environ, Path(file) if file is not None else None)
 
 
+def find_root(where: Where) -> Path:
+    """The data folder for commands that need nothing else of the configuration."""
+    return load_root({"root": where.root}, os.environ, Path(where.config) if where.config is not None else None)
+
+
 def fail(message: str, code: int) -> int:
     """Say in one line what went wrong; the exit code again."""
     print("caseus: error:", mask(" ".join(message.split())), file=sys.stderr, flush=True)
@@ -135,7 +140,7 @@ def existing_root(root: Path) -> Path:
 @contextmanager
 def open_catalog(where: Where, *, make: bool = False) -> Iterator[Catalog]:
     """The catalog of the data folder, which is made only if `make` says so."""
-    root = load_config(where).config.root
+    root = find_root(where)
     if make:
         from caseus.folder import make_root
 
@@ -146,6 +151,7 @@ def open_catalog(where: Where, *, make: bool = False) -> Iterator[Catalog]:
 
     catalog = Catalog.open(root)
     try:
+        catalog.presence.share()  # nothing is cleaned up here, and a server that starts now must not wait for us
         yield catalog
     finally:
         catalog.close()

@@ -37,6 +37,7 @@ def add(name: str, /, *, admin: Switch = False, password_stdin: Switch = False, 
     with open_catalog(where, make=True) as catalog:
         catalog.add_user(name, password_hash=Passwords().hash(password), admin=admin, actor=actor())
     print(f"added user {name}")
+    warn_of_short(password)
 
 
 @app.command(name="list")
@@ -70,6 +71,7 @@ def passwd(name: str, /, *, password_stdin: Switch = False, where: Where = HERE)
     with open_catalog(where) as catalog:
         catalog.set_password(name, password_hash=Passwords().hash(password), actor=actor())
     print(f"changed the password of user {name}")
+    warn_of_short(password)
 
 
 def check_user_name(name: str) -> None:
@@ -96,9 +98,12 @@ def read_password(*, stdin: bool) -> str:
         raise UsageError("give the password on standard input, with --password-stdin")
     if not password:
         raise UsageError("the password is empty")
+    return password
+
+
+def warn_of_short(password: str) -> None:
     if len(password) < _SHORT:
         print(f"caseus: warning: a password of less than {_SHORT} characters is easily guessed", file=sys.stderr)
-    return password
 
 
 def _from_stdin() -> str:

@@ -6,9 +6,8 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from caseus.cli.common import HERE, AsJson, Refused, Where, existing_root, load_config, print_table
+from caseus.cli.common import HERE, AsJson, Refused, Where, find_root, open_catalog, print_table
 
 if TYPE_CHECKING:
     pass
@@ -16,19 +15,15 @@ if TYPE_CHECKING:
 
 def verify(*, as_json: AsJson = False, where: Where = HERE) -> None:
     """Check every stored file against its digest and what the catalog knows; works while the server runs."""
-    root = existing_root(load_config(where).config.root)
-    from caseus.catalog import Catalog
+    root = find_root(where)
     from caseus.storage.filesystem import FilesystemStorage
     from caseus.verify import count_files
     from caseus.verify import verify as find_damages
 
-    catalog = Catalog.open(root)
-    try:
+    with open_catalog(where) as catalog:
         total = count_files(catalog)
         with _progress(total) as seen:
             damages = list(find_damages(catalog, FilesystemStorage(root), seen=seen))
-    finally:
-        catalog.close()
     if as_json:
         found = [{"kind": each.kind, "key": each.key, "detail": each.detail} for each in damages]
         print(json.dumps({"files": total, "damages": found}, indent=2))

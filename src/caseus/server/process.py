@@ -22,10 +22,10 @@ from caseus.folder import make_root
 from caseus.server import logs, sockets, welcome
 from caseus.server.admin import make_first_admin
 from caseus.server.http import Protocol
-from caseus.web import make_app
+from caseus.web import create_app
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application
+    from starlette.types import ASGIApp
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 OVERTIME = 3.0
@@ -43,7 +43,7 @@ def run(config: Config, loaded: Loaded) -> int:
         admin = make_first_admin(opened.catalog, config.root, os.environ, opened.access.passwords.hash)
         text = welcome.compose(loaded, address, admin, secret=sys.stderr.isatty())
         welcome.show(text, sys.stderr)
-        server = Server(_uvicorn_config(make_app(opened), config), on_ready=lambda: _say_ready(address))
+        server = Server(_uvicorn_config(create_app(opened), config), on_ready=lambda: _say_ready(address))
         server.take_signals()
         server.run(listeners)
         return 0
@@ -87,7 +87,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _uvicorn_config(app: ASGI3Application, config: Config) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, config: Config) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Protocol,

@@ -45,7 +45,7 @@ class Contact:
         self._resolve = resolve
 
     def check(self, url: str, linked: Collection[Origin]) -> Origin:
-        """The URL's origin if its name and scheme may be contacted, else Unavailable. A literal address is judged too."""
+        """The URL's origin if its scheme, name or literal address may be contacted, else Unavailable."""
         try:
             origin = origin_of(url)
         except Invalid as error:
@@ -64,7 +64,7 @@ class Contact:
         return origin
 
     def addresses(self, origin: Origin) -> list[str]:
-        """The host's addresses, all judged: one that is refused condemns the name. Unavailable; OSError from look-up."""
+        """The host's addresses, if every one may be contacted, else Unavailable. OSError from the look-up."""
         addresses = list(self._resolve(origin.host))
         for address in addresses:
             self._check_address(origin, ipaddress.ip_address(address))

@@ -34,12 +34,14 @@ class _JsonFile(msgspec.Struct, rename="kebab"):
     requires_python: str | None = None
     core_metadata: CoreMetadata | None = None
     dist_info_metadata: CoreMetadata | None = None
+    data_dist_info_metadata: CoreMetadata | None = None
     yanked: bool | str | None = None
     gpg_sig: bool | None = None
     provenance: str | None = None
 
     def entry(self) -> Entry:
-        metadata = self.core_metadata if self.core_metadata is not None else self.dist_info_metadata
+        spellings = (self.core_metadata, self.dist_info_metadata, self.data_dist_info_metadata)
+        metadata = next((told for told in spellings if told is not None), False)
         return Entry(
             filename=self.filename,
             href=self.url,
@@ -47,7 +49,7 @@ class _JsonFile(msgspec.Struct, rename="kebab"):
             size=self.size,
             upload_time=self.upload_time,
             requires_python=self.requires_python,
-            core_metadata=metadata or False,
+            core_metadata=metadata,
             yanked=self.yanked or False,
             gpg_sig=self.gpg_sig,
             provenance=self.provenance,
@@ -105,13 +107,15 @@ def _text(value: object) -> str | None:
 
 
 def _parse_html(name: NormalizedName, body: bytes, url: str) -> Page:
+    if not body:
+        raise not_a_page("it is empty")
     tree = LexborHTMLParser(body.decode("utf-8", "replace"))
     metas = {_attribute(node, "name"): _attribute(node, "content") or "" for node in tree.css("meta[name]")}
     if "pypi:repository-version" in metas:
         check_version(metas["pypi:repository-version"])
     base = tree.css_first("base[href]")
     if base is not None:
-        url = urljoin(url, _attribute(base, "href") or "")
+        url = _joined(url, _attribute(base, "href") or "")
     entries = list(_html_entries(tree, url))
     if not any(belongs(name, entry.filename) for entry in entries) and not _is_index_page(tree, metas):
         raise not_a_page("it is an HTML page, but no index page (a login or error page?)")
@@ -139,8 +143,7 @@ def _is_index_page(tree: LexborHTMLParser, metas: dict[str | None, str]) -> bool
     if any(mark in told for mark in ("links for", "simple index", "index of", "directory listing for")):
         return True
     body = tree.body
-    written = tree.html is not None and tree.css_first("title, body > *") is not None
-    return body is not None and not body.text().strip() and not written and len(tree.css("a")) == 0
+    return body is not None and not body.text().strip() and tree.css_first("title, body > *") is None
 
 
 def _http_equivs(tree: LexborHTMLParser) -> set[str]:
@@ -184,6 +187,13 @@ def _html_metadata(value: str) -> CoreMetadata:
     """PEP 658 and 714: `true`, or a digest such as `sha256=…`."""
     algorithm, equals, digest = value.partition("=")
     return {algorithm: digest} if equals else value.lower() == "true"
+
+
+def _joined(url: str, href: str) -> str:
+    try:
+        return urljoin(url, href.strip())
+    except ValueError:
+        return url
 
 
 def _attribute(node: LexborNode, name: str) -> str | None:

@@ -15,7 +15,7 @@ import msgspec
 from packaging.utils import NormalizedName
 
 from caseus.errors import Invalid
-from caseus.names import RESERVED_SEGMENTS, SIDECARS, check_filename, normalize
+from caseus.names import RESERVED_SEGMENTS, check_filename, normalize, split_sidecar
 
 Kind = Literal["home", "list", "project", "file", "upload", "livez", "readyz"]
 
@@ -136,16 +136,9 @@ def _project(index: str | None, name: str, *, slash: bool) -> Route | Redirect |
 def _file(index: str | None, name: str, filename: str) -> Route | Redirect | None:
     try:
         project = normalize(name)
-        check_filename(_without_sidecar(filename))
+        check_filename(split_sidecar(filename)[0])
     except Invalid:
         return None
     if project != name:
         return Redirect(f"../{project}/{quote(filename, safe='')}", "file")
     return Route("file", index, project, filename)
-
-
-def _without_sidecar(filename: str) -> str:
-    for ending in SIDECARS:
-        if filename.endswith(ending):
-            return filename.removesuffix(ending)
-    return filename

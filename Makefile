@@ -1,0 +1,68 @@
+# caseus: `make serve` is all that is needed on a fresh machine with Python 3.11 or newer.
+SHELL := /bin/sh
+.DEFAULT_GOAL := install
+.PHONY: install serve test-deps test check lock bench clean
+
+# The Python that makes .venv; give another by `make PYTHON=/path/to/python3 install`.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$python"; break; fi; done)
+
+# Debian packages whose programs the tests run; installed by `make test-deps` where it is root.
+SYSTEM_PACKAGES :=
+
+BIN := .venv/bin
+INSTALL := -m pip install --quiet --disable-pip-version-check
+
+install: .venv/.installed
+
+.venv/.installed: requirements.txt pyproject.toml
+	@test -x $(BIN)/python || { test -n "$(PYTHON)" && "$(PYTHON)" -m venv .venv; } || { \
+		echo "caseus needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	$(BIN)/python $(INSTALL) --require-hashes -r requirements.txt
+	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Flags go in ARGS: make serve ARGS="--port 8081 --read users"
+serve: install
+	@exec $(BIN)/caseus serve ./caseus-data $(ARGS)
+
+.venv/.developed: .venv/.installed requirements-dev.txt
+	$(BIN)/python $(INSTALL) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv-clients/.installed: requirements-clients.txt | .venv/.installed
+	@test -x .venv-clients/bin/python || $(BIN)/python -m venv .venv-clients
+	.venv-clients/bin/python $(INSTALL) --require-hashes -r requirements-clients.txt
+	@touch $@
+
+test-deps: .venv/.developed .venv-clients/.installed
+	@missing=; for package in $(SYSTEM_PACKAGES); do \
+		dpkg -s "$$package" >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -q -y --no-install-recommends $$missing; \
+	else echo "the tests need: apt-get install$$missing" >&2; exit 2; fi
+
+# All tests, or some: make test ARGS="tests/unit -k config"
+test: test-deps
+	$(BIN)/pytest -n 2 $(ARGS)
+
+check: .venv/.developed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src tests bench
+	$(BIN)/lint-imports
+
+# New pins of everything; no host is written into them.
+COMPILE := .venv-clients/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \
+	--universal --python-version 3.11
+lock: .venv-clients/.installed
+	$(COMPILE) pyproject.toml requirements.in -o requirements.txt
+	$(COMPILE) requirements-dev.in -o requirements-dev.txt
+	$(COMPILE) requirements-clients.in -o requirements-clients.txt
+
+# Of a server that it starts itself, or of a running one: make bench ARGS="http://127.0.0.1:8080/simple/NAME/ …/FILE"
+bench: .venv/.developed
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf .venv .venv-clients dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,254 @@
+"""The rules of an upload: each is a small function that yields faults; `RULES` is their order, worst first.
+
+A rule sees the whole upload. What can't be had (the filename doesn't parse, the archive is broken) raises Invalid when
+a rule asks for it; the runner takes that as the rule's faults too, and tells each fault once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO, Generic, TypeVar, get_args
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from caseus.checks.archive import look_into
+from caseus.checks.form import Form
+from caseus.checks.limits import MAX_SIGNATURE, Contents, shown
+from caseus.checks.metadata import CoreMetadata, parse_metadata
+from caseus.errors import Invalid
+from caseus.names import Filetype, ParsedFilename, check_filename, normalize, parse_filename
+
+DIGEST_FIELDS = {"sha256_digest": "sha256", "blake2_256_digest": "blake2b_256", "md5_digest": "md5"}
+"""Field of the form to the name under which a store tells the digest."""
+
+_SINGLE = (":action", "protocol_version", "name", "version", "filetype", *DIGEST_FIELDS)
+_ARMOUR = b"-----BEGIN PGP SIGNATURE-----"
+
+T = TypeVar("T")
+
+
+class Upload:
+    """What was sent; `parsed`, `metadata` and `core` raise Invalid where the file doesn't give them."""
+
+    def __init__(
+        self, form: Form, filename: str, reader: BinaryIO, digests: Mapping[str, str], signature: bytes | None
+    ) -> None:
+        self.form = form
+        self.filename = filename
+        self.digests = digests
+        self.signature = signature
+        self._parsed = _Outcome(lambda: parse_filename(check_filename(filename)))
+        self._contents = _Outcome(lambda: look_into(filename, reader))
+        self._core = _Outcome(lambda: parse_metadata(self.metadata))
+
+    @property
+    def parsed(self) -> ParsedFilename:
+        """What the filename says."""
+        return self._parsed.get()
+
+    @property
+    def contents(self) -> Contents:
+        """What the archive holds, and what is wrong with it."""
+        return self._contents.get()
+
+    @property
+    def metadata(self) -> bytes:
+        """METADATA or PKG-INFO."""
+        contents = self.contents
+        if contents.metadata is None:
+            raise Invalid(contents.faults)
+        return contents.metadata
+
+    @property
+    def core(self) -> CoreMetadata:
+        """What METADATA or PKG-INFO says."""
+        return self._core.get()
+
+    @property
+    def metadata_file(self) -> str:
+        """How METADATA is called in this kind of file."""
+        return "METADATA" if self.filename.endswith(".whl") else "PKG-INFO"
+
+
+Rule = Callable[[Upload], Iterator[str]]
+
+
+def protocol(upload: Upload) -> Iterator[str]:
+    version = upload.form.first("protocol_version")
+    if version not in (None, "1"):
+        yield f"unknown protocol version {shown(version)}: send protocol_version 1"
+
+
+def single_fields(upload: Upload) -> Iterator[str]:
+    for field in _SINGLE:
+        if len(set(upload.form.fields.get(field, ()))) > 1:
+            yield f"the field {field} was sent more than once, with different values"
+
+
+def digests(upload: Upload) -> Iterator[str]:
+    """Every digest that was sent; Warehouse asks for one at least, and each client sends one."""
+    sent = {field: value for field in DIGEST_FIELDS if (value := upload.form.first(field))}
+    if not sent:
+        yield "the upload has no digest: include at least one, such as sha256_digest"
+    for field, value in sent.items():
+        if value.lower() != upload.digests[DIGEST_FIELDS[field]]:
+            yield f"{field} is not that of the file: it was damaged on its way or changed meanwhile, upload it again"
+
+
+def filename(upload: Upload) -> Iterator[str]:
+    _ = upload.parsed
+    yield from ()
+
+
+def filetype(upload: Upload) -> Iterator[str]:
+    sent = upload.form.first("filetype")
+    known = get_args(Filetype)
+    if sent not in known:
+        yield f"{'unknown' if sent else 'no'} filetype: use {' or '.join(known)}"
+    elif sent != upload.parsed.filetype:
+        yield f"filetype {sent} does not fit the filename, which is that of a {upload.parsed.filetype}"
+
+
+def name(upload: Upload) -> Iterator[str]:
+    """Form and filename say the same project."""
+    sent = upload.form.first("name")
+    if sent is None:
+        yield "the upload has no name"
+    elif normalize(sent) != upload.parsed.project:
+        yield f"the form's name {shown(sent)} is not the filename's, {shown(upload.parsed.project)}"
+
+
+def version(upload: Upload) -> Iterator[str]:
+    """Form and filename say the same version (PEP 440)."""
+    sent = upload.form.first("version")
+    if sent is None:
+        yield "the upload has no version"
+    elif (parsed := _version(sent)) is None:
+        yield f"the form's version {shown(sent)} is not one: see PEP 440"
+    elif parsed != Version(upload.parsed.version):
+        yield f"the form's version {shown(sent)} is not the filename's, {shown(upload.parsed.version)}"
+
+
+def archive(upload: Upload) -> Iterator[str]:
+    """Whole, safe to unpack, and with what its kind must hold."""
+    yield from upload.contents.faults
+
+
+def metadata_fields(upload: Upload) -> Iterator[str]:
+    for field in upload.core.doubled:
+        yield f"{upload.metadata_file} has more than one {field}, or an unreadable one"
+
+
+def metadata_version(upload: Upload) -> Iterator[str]:
+    """PEP 643 and the core metadata specification: tools refuse a higher major version, and take any minor one."""
+    told = upload.core.metadata_version
+    if told is None:
+        if "Metadata-Version" not in upload.core.doubled:
+            yield f"{upload.metadata_file} has no Metadata-Version"
+        return
+    major, _, minor = told.partition(".")
+    if major not in ("1", "2") or not (minor.isascii() and minor.isdigit()):
+        yield f"{upload.metadata_file} has an unknown Metadata-Version {shown(told)}: 1.x and 2.x are known"
+
+
+def metadata_name(upload: Upload) -> Iterator[str]:
+    """The file is the truth (PEP 658 serves it), so the filename and the form must say what it says."""
+    told = upload.core.name
+    if told is None:
+        if "Name" not in upload.core.doubled:
+            yield f"{upload.metadata_file} has no Name"
+        return
+    try:
+        project = normalize(told)
+    except Invalid:
+        yield f"{upload.metadata_file} has an invalid Name {shown(told)}"
+        return
+    if project != upload.parsed.project:
+        yield f"{upload.metadata_file} says Name {shown(told)}, the filename says {shown(upload.parsed.project)}"
+
+
+def metadata_version_field(upload: Upload) -> Iterator[str]:
+    told = upload.core.version
+    if told is None:
+        if "Version" not in upload.core.doubled:
+            yield f"{upload.metadata_file} has no Version"
+    elif (parsed := _version(told)) is None:
+        yield f"{upload.metadata_file} has an invalid Version {shown(told)}: see PEP 440"
+    elif parsed != Version(upload.parsed.version):
+        yield f"{upload.metadata_file} says Version {shown(told)}, the filename says {shown(upload.parsed.version)}"
+
+
+def requires_python(upload: Upload) -> Iterator[str]:
+    told = upload.core.requires_python
+    if told is not None:
+        try:
+            SpecifierSet(told)
+        except ValueError:  # InvalidSpecifier, and Python's own limit of digits
+            yield f"{upload.metadata_file} has an invalid Requires-Python {shown(told)}: see PEP 440"
+
+
+def signature(upload: Upload) -> Iterator[str]:
+    if upload.signature is None:
+        return
+    if len(upload.signature) > MAX_SIGNATURE:
+        yield f"gpg_signature is larger than {MAX_SIGNATURE >> 10} KiB"
+    elif not (upload.signature.startswith(_ARMOUR) and upload.signature.isascii()):
+        yield "gpg_signature is not ASCII-armoured: make it with gpg --armor --detach-sign"
+
+
+RULES: tuple[Rule, ...] = (
+    protocol,
+    single_fields,
+    digests,
+    filename,
+    filetype,
+    name,
+    version,
+    archive,
+    metadata_fields,
+    metadata_version,
+    metadata_name,
+    metadata_version_field,
+    requires_python,
+    signature,
+)
+
+
+def find_faults(upload: Upload) -> list[str]:
+    """Every fault that any rule finds, each once, in the rules' order."""
+    faults: dict[str, None] = {}
+    for rule in RULES:
+        try:
+            for fault in rule(upload):
+                faults[fault] = None
+        except Invalid as error:
+            faults |= dict.fromkeys(error.faults)
+    return list(faults)
+
+
+class _Outcome(Generic[T]):
+    """What a function gives, or the Invalid that it raises; it is called once, when first asked for."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._value: T | None = None
+        self._error: Invalid | None = None
+
+    def get(self) -> T:
+        if self._error is None and self._value is None:
+            try:
+                self._value = self._make()
+            except Invalid as error:
+                self._error = error
+        if self._error is not None:
+            raise self._error
+        assert self._value is not None
+        return self._value
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except ValueError:  # InvalidVersion, and Python's own limit of digits
+        return None

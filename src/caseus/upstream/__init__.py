@@ -1,0 +1,20 @@
+"""Another index that is asked for what is not ours: pages (PEP 691 JSON, PEP 503 HTML), files, ranges."""
+
+from __future__ import annotations
+
+from caseus.upstream.client import NotModified, Timeouts, Upstream
+from caseus.upstream.pages import Page
+from caseus.upstream.response import Response
+from caseus.upstream.urls import Origin, linked_origins, resolve_upstream, upstream_name
+
+__all__ = [
+    "NotModified",
+    "Origin",
+    "Page",
+    "Response",
+    "Timeouts",
+    "Upstream",
+    "linked_origins",
+    "resolve_upstream",
+    "upstream_name",
+]

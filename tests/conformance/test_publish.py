@@ -1,0 +1,342 @@
+"""Publishing and undoing it, on both stores, through `Publisher` and the index that readers see."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+from packaging.utils import NormalizedName
+
+from caseus.catalog import Catalog
+from caseus.errors import Busy, Conflict, Invalid, NotFound, Unavailable
+from caseus.index import Local
+from caseus.packages import Line, PackageLists
+from caseus.publish import Publisher
+from caseus.storage import Storage
+from caseus.storage.filesystem import FilesystemStorage
+from caseus.storage.memory import MemoryStorage
+from support.forms import form_for
+from support.packages import make_sdist, make_wheel, metadata, sha256
+
+MAIN = "files/main"
+ACME = NormalizedName("acme")
+SIGNATURE = b"-----BEGIN PGP SIGNATURE-----\n\nabcd\n-----END PGP SIGNATURE-----\n"
+
+
+@pytest.fixture(params=["filesystem", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return FilesystemStorage(tmp_path) if request.param == "filesystem" else MemoryStorage()
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    catalog = Catalog.open(tmp_path)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def publisher(catalog: Catalog, store: Storage) -> Publisher:
+    catalog.writer.after_commit = PackageLists(catalog, store).write
+    return Publisher(catalog, store, "main", displaces=["fetched/pypi"])
+
+
+@pytest.fixture
+def local(catalog: Catalog, store: Storage) -> Local:
+    return Local(catalog, store, "main", ["corp-*"])
+
+
+def upload(publisher: Publisher, filename: str, data: bytes, signature: bytes | None = None, name: str = "acme") -> str:
+    version = filename.split("-")[1].removesuffix(".tar.gz")
+    staged = publisher.stage()
+    try:
+        staged.write(data)
+        form = form_for(name, version, filename, data)
+        return publisher.publish(staged, form, filename=filename, signature=signature, actor="alice")
+    finally:
+        staged.close()
+
+
+def read(local: Local, filename: str) -> bytes:
+    with local.open(ACME, filename) as blob:
+        return b"".join(iter(blob.read, b""))
+
+
+def keys(store: Storage) -> list[str]:
+    return [key.removeprefix(f"{MAIN}/") for key in store.keys(f"{MAIN}/")]
+
+
+def lists(store: Storage) -> list[Line]:
+    with store.open(f"{MAIN}/acme/packages.jsonl") as blob:
+        text = b"".join(iter(blob.read, b""))
+    return [msgspec.json.decode(line, type=Line) for line in text.splitlines()]
+
+
+def test_what_is_published_is_listed_and_served(publisher: Publisher, local: Local, store: Storage) -> None:
+    wheel, wheel_bytes = make_wheel("acme", "1.0", requires_python=">=3.9")
+    sdist, sdist_bytes = make_sdist("acme", "1.0")
+    assert upload(publisher, wheel, wheel_bytes, SIGNATURE) == "published"
+    assert upload(publisher, sdist, sdist_bytes) == "published"
+    project = local.project(ACME)
+    assert (project.versions, project.hosted, list(local.projects())) == (("1.0",), True, ["acme"])
+    files = {file.filename: file for file in project.files}
+    assert files[wheel].hashes["sha256"] == sha256(wheel_bytes) and files[wheel].size == len(wheel_bytes)
+    assert files[wheel].requires_python == ">=3.9" and files[wheel].gpg_sig and not files[sdist].gpg_sig
+    expected = metadata("acme", "1.0", requires_python=">=3.9")
+    assert files[wheel].core_metadata == {"sha256": sha256(expected)} and files[sdist].core_metadata is False
+    assert read(local, wheel) == wheel_bytes and read(local, f"{wheel}.metadata") == expected
+    assert read(local, f"{wheel}.asc") == SIGNATURE
+    for absent in (f"{sdist}.metadata", f"{sdist}.asc", f"{wheel}.provenance", "acme-9.tar.gz"):
+        with pytest.raises(NotFound):
+            local.open(ACME, absent)
+    with pytest.raises(NotFound):
+        local.open(NormalizedName("other"), wheel)
+    assert keys(store) == sorted(
+        f"acme/{name}" for name in (sdist, wheel, f"{wheel}.metadata", f"{wheel}.asc", "packages.jsonl")
+    )
+
+
+def test_the_list_beside_the_files_tells_what_the_catalog_does(
+    publisher: Publisher, catalog: Catalog, store: Storage
+) -> None:
+    wheel, data = make_wheel("acme", "1.0", requires_python=">=3.9")
+    upload(publisher, wheel, data, SIGNATURE)
+    (line,) = lists(store)
+    (row,) = catalog.hosted_files(MAIN, "acme")
+    assert (line.filename, line.hash, line.size) == (wheel, f"sha256={sha256(data)}", len(data))
+    assert (line.uploaded_by, line.upload_time, line.gpg_sig) == ("alice", row.uploaded, True)
+    assert line.core_metadata == f"sha256={row.metadata_sha256}" and line.yanked_reason is None
+    publisher.yank([row], "broken", "alice")
+    assert lists(store)[0].yanked_reason == "broken"
+    publisher.delete([row], "leaked", "alice")
+    (grave,) = lists(store)
+    assert grave.deleted and (grave.filename, grave.hash, grave.deleted_reason) == (wheel, line.hash, "leaked")
+    assert catalog.listed == catalog.serial() == 3
+
+
+def test_lists_left_behind_by_a_kill_are_made_good(publisher: Publisher, catalog: Catalog, store: Storage) -> None:
+    catalog.writer.after_commit = None
+    wheel, data = make_wheel("acme", "1.0")
+    upload(publisher, wheel, data)
+    assert f"{MAIN}/acme/packages.jsonl" not in list(store.keys())
+    PackageLists(catalog, store).catch_up()
+    assert [line.filename for line in lists(store)] == [wheel] and catalog.listed == catalog.serial()
+
+
+def test_the_same_bytes_again_are_fine_and_other_bytes_are_not(publisher: Publisher, local: Local) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    _, other = make_wheel("acme", "1.0", content=b"# another build\n")
+    assert [upload(publisher, wheel, data), upload(publisher, wheel, data)] == ["published", "unchanged"]
+    with pytest.raises(Conflict, match=r"^File already exists"):
+        upload(publisher, wheel, other)
+    assert read(local, wheel) == data
+
+
+def test_every_fault_is_told_at_once_and_nothing_is_left(publisher: Publisher, local: Local, store: Storage) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    staged = publisher.stage()
+    staged.write(data)
+    form = form_for("other", "2.0", wheel, data, sha256_digest="0" * 64)
+    with pytest.raises(Invalid) as invalid:
+        publisher.publish(staged, form, filename=wheel, signature=None, actor="alice")
+    staged.close()
+    assert len(invalid.value.faults) >= 3
+    assert keys(store) == [] and not local.knows(ACME)
+
+
+def test_undo_by_project_version_and_file(publisher: Publisher, local: Local) -> None:
+    names = []
+    for version in ("1.0", "2.0"):
+        for filename, data in (make_wheel("acme", version), make_sdist("acme", version)):
+            upload(publisher, filename, data)
+            names.append(filename)
+    assert len(publisher.select("Acme")) == 4
+    assert {file.filename for file in publisher.select("acme==1.0.0")} == set(names[:2])
+    assert [file.filename for file in publisher.select(names[3])] == [names[3]]
+    for missing in ("acme==3.0", "acme-9.0.tar.gz", "nobody"):
+        with pytest.raises(NotFound):
+            publisher.select(missing)
+    for nonsense in ("acme==x.y", "-", "a b"):
+        with pytest.raises(Invalid):
+            publisher.select(nonsense)
+    publisher.yank(publisher.select("acme==1.0"), "broken", "alice")
+    assert [file.yanked for file in local.project(ACME).files] == ["broken", "broken", False, False]
+    publisher.unyank(publisher.select("acme==1.0"), "alice")
+    publisher.yank(publisher.select(names[0]), "", "alice")
+    assert [file.yanked for file in local.project(ACME).files].count(True) == 1
+    publisher.delete(publisher.select("acme"), "all of it", "alice")
+    assert local.project(ACME).files == () and local.project(ACME).versions == ()
+
+
+def test_a_deleted_name_stays_ours_and_never_serves_other_bytes(publisher: Publisher, local: Local) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    upload(publisher, wheel, data)
+    publisher.delete(publisher.select(wheel), "", "alice")
+    assert local.knows(ACME) and local.project(ACME).files == () and list(local.projects()) == []
+    with pytest.raises(NotFound):
+        local.open(ACME, wheel)
+    for again in (data, make_wheel("acme", "1.0", content=b"#")[1]):
+        with pytest.raises(Conflict, match="File already exists"):
+            upload(publisher, wheel, again)
+
+
+def test_a_reserved_name_is_an_empty_project_and_an_unknown_one_is_not_found(local: Local) -> None:
+    reserved = NormalizedName("corp-tools")
+    assert local.knows(reserved) and local.project(reserved).files == ()
+    assert not local.knows(ACME)
+    with pytest.raises(NotFound) as missing:
+        local.project(ACME)
+    assert missing.value.validity is not None and missing.value.validity.serials == ((MAIN, "acme", 0),)
+
+
+def test_a_first_upload_that_runs_claims_the_name_for_readers_too(catalog: Catalog, local: Local) -> None:
+    catalog.claim(MAIN, "acme", "acme-1.0.tar.gz", sha256="a", owner="me").result()
+    project = local.project(ACME)
+    assert project.files == () and not catalog.is_current(project.validity, catalog.clock())
+
+
+def test_lost_bytes_are_unavailable_and_never_not_found(publisher: Publisher, local: Local, store: Storage) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    upload(publisher, wheel, data)
+    store.delete(f"{MAIN}/acme/{wheel}")
+    with pytest.raises(Unavailable, match="lost"):
+        local.open(ACME, wheel)
+
+
+def test_bytes_without_a_row_never_block_a_name(publisher: Publisher, local: Local, store: Storage) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    for key, orphan in ((wheel, b"half a wheel"), (f"{wheel}.metadata", b"old"), (f"{wheel}.asc", b"old")):
+        put(store, f"{MAIN}/acme/{key}", orphan)
+    assert upload(publisher, wheel, data, SIGNATURE) == "published"
+    assert read(local, wheel) == data and read(local, f"{wheel}.asc") == SIGNATURE
+
+
+def test_the_same_bytes_without_a_row_are_taken_over(publisher: Publisher, local: Local, store: Storage) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    put(store, f"{MAIN}/acme/{wheel}", data)
+    assert upload(publisher, wheel, data) == "published"
+    assert read(local, wheel) == data
+
+
+def put(store: Storage, key: str, data: bytes) -> None:
+    staged = store.stage()
+    staged.write(data)
+    staged.commit(key)
+    staged.close()
+
+
+@pytest.mark.parametrize("step", ["sync", "commit", "publish"])
+def test_an_upload_that_fails_at_a_step_leaves_the_name_free_at_once(
+    publisher: Publisher, catalog: Catalog, local: Local, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    _, other = make_wheel("acme", "1.0", content=b"# another build\n")
+
+    def fail(*_: object, **__: object) -> None:
+        raise Unavailable("no space left", kind="full")
+
+    probe = publisher.stage()
+    target: object = catalog if step == "publish" else type(probe)
+    probe.close()
+    with monkeypatch.context() as broken:
+        broken.setattr(target, step, fail)
+        with pytest.raises(Unavailable):
+            upload(publisher, wheel, data)
+    assert catalog.hosted_files(MAIN, "acme") == []
+    assert upload(publisher, wheel, other) == "published"
+    assert read(local, wheel) == other
+
+
+def test_uploads_of_one_name_at_once_have_one_winner(publisher: Publisher, local: Local) -> None:
+    builds = [make_wheel("acme", "1.0", content=f"# build {number}\n".encode()) for number in range(3)]
+    start = threading.Barrier(9)
+
+    def attempt(number: int) -> str:
+        filename, data = builds[number % 3]
+        start.wait()
+        while True:
+            try:
+                return f"{upload(publisher, filename, data)} {number % 3}"
+            except Busy:
+                continue
+            except Conflict:
+                return "conflict"
+
+    with ThreadPoolExecutor(9) as pool:
+        outcomes = list(pool.map(attempt, range(9)))
+    winners = {outcome.split()[1] for outcome in outcomes if outcome != "conflict"}
+    assert len(winners) == 1 and outcomes.count(f"published {winners.pop()}") == 1
+    assert outcomes.count("conflict") == 6
+    assert read(local, builds[0][0]) in [data for _, data in builds]
+
+
+def test_an_equal_upload_waits_for_the_one_that_runs(publisher: Publisher, catalog: Catalog) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    catalog.claim(MAIN, "acme", wheel, sha256=sha256(data), owner="other").result()
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        catalog.release(MAIN, wheel, "other")
+
+    publisher._sleep = sleep
+    assert upload(publisher, wheel, data) == "published" and len(waits) == 1
+
+
+def test_another_upload_of_other_bytes_is_busy_with_the_seconds_left(publisher: Publisher, catalog: Catalog) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    catalog.claim(MAIN, "acme", wheel, sha256="f" * 64, owner="other").result()
+    with pytest.raises(Busy, match="another upload") as busy:
+        upload(publisher, wheel, data)
+    assert 25 < busy.value.retry_after <= 30
+
+
+def test_publishing_deletes_what_was_fetched_of_the_name(
+    publisher: Publisher, catalog: Catalog, store: Storage
+) -> None:
+    put(store, "fetched/pypi/acme/acme-9-py3-none-any.whl", b"theirs")
+    put(store, "fetched/pypi/acme-extra/acme_extra-9-py3-none-any.whl", b"theirs")
+    catalog.save_fetched("fetched/pypi", "acme", "acme-9-py3-none-any.whl", sha256="d" * 64, size=6)
+    wheel, data = make_wheel("acme", "1.0")
+    upload(publisher, wheel, data)
+    assert list(store.keys("fetched/")) == ["fetched/pypi/acme-extra/acme_extra-9-py3-none-any.whl"]
+
+
+def test_an_upload_reads_the_staged_bytes_only_in_pieces(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel, data = make_wheel("acme", "1.0", files={"acme/big.bin": bytes(8_000_000)})
+    largest = [0]
+    staged = publisher.stage()
+    staged.write(data)
+    real = staged.reader
+
+    class Watched(io.RawIOBase):
+        def __init__(self) -> None:
+            self.inner = real()
+
+        def read(self, size: int = -1, /) -> bytes:
+            found = self.inner.read(size)
+            largest[0] = max(largest[0], len(found))
+            return found
+
+        def seek(self, *arguments: int) -> int:
+            return self.inner.seek(*arguments)
+
+        def tell(self) -> int:
+            return self.inner.tell()
+
+        def seekable(self) -> bool:
+            return True
+
+        def close(self) -> None:
+            self.inner.close()
+
+    monkeypatch.setattr(staged, "reader", Watched, raising=False)
+    form = form_for("acme", "1.0", wheel, data)
+    publisher.publish(staged, form, filename=wheel, signature=None, actor="alice")
+    staged.close()
+    assert 0 < largest[0] <= 1_048_576

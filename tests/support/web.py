@@ -1,0 +1,399 @@
+"""The web application over a real server, and parts of a site that do what a test tells them."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+import uvicorn
+from packaging.utils import NormalizedName
+from starlette.types import ASGIApp
+
+from caseus.access import RIGHTS, Principal
+from caseus.checks.form import Form
+from caseus.config import Config
+from caseus.errors import Denied, NotFound
+from caseus.model import Project, Validity
+from caseus.storage import Blob, Staged, State
+from caseus.storage.blobs import BytesBlob, resolve_range
+from caseus.storage.memory import MemoryStorage
+
+if TYPE_CHECKING:
+    from caseus.site import Site
+
+NOW = 1_700_000_000.0
+
+
+def make_config(root: Path, **changes: Any) -> Config:
+    """A configuration without an upstream."""
+    values: dict[str, Any] = {
+        "root": root, "host": "127.0.0.1", "port": 0, "upstream": None, "upstream_ttl": 600.0, "private": (),
+        "read": "all", "max_file_bytes": 1 << 20, "cache_bytes": 1 << 30, "grace": 1.0, "public_url": None,
+        "trusted_proxies": (), "workers": 1,
+    }  # fmt: skip
+    return Config(**(values | changes))
+
+
+class ScriptedCatalog:
+    """Serials that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.number = 1
+        self.projects: dict[tuple[str, str], int] = {}
+        self.asked = 0
+        self.broken: Exception | None = None
+
+    def clock(self) -> float:
+        return self.now
+
+    def serial(self) -> int:
+        return self.number
+
+    def is_current(self, validity: Validity, now: float) -> bool:
+        self.asked += 1
+        fresh = validity.until is None or now < validity.until
+        return fresh and all(self.projects.get((tree, name), 0) == serial for tree, name, serial in validity.serials)
+
+    def knows(self, tree: str, name: str) -> bool:
+        if self.broken is not None:
+            raise self.broken
+        return False
+
+    def change(self, tree: str, name: str) -> None:
+        self.number += 1
+        self.projects[tree, name] = self.number
+
+
+Answered = bytes | Exception | Callable[[int, int | None], Blob]
+
+
+class ScriptedIndex:
+    """Answers what it was told."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Project | Exception | Callable[[], Project]] = {}
+        self.files: dict[str, Answered] = {}
+        self.asked: list[str] = []
+
+    def knows(self, name: NormalizedName) -> bool:
+        return name in self.known
+
+    def projects(self) -> Iterator[NormalizedName]:
+        self.asked.append("")
+        return iter(sorted(cast(Any, self.known)))
+
+    def project(self, name: NormalizedName) -> Project:
+        self.asked.append(name)
+        found = self.known.get(name)
+        if found is None:
+            raise NotFound(f"no project {name}")
+        if isinstance(found, Exception):
+            raise found
+        return found if isinstance(found, Project) else found()
+
+    def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
+        found = self.files.get(filename)
+        if found is None:
+            raise NotFound(f"no file {filename} of {name}")
+        if isinstance(found, Exception):
+            raise found
+        if isinstance(found, bytes):
+            blob = BytesBlob(found, start, stop)
+            blob.sha256 = hashlib.sha256(found).hexdigest()
+            return blob
+        return found(start, stop)
+
+
+class FillingBlob:
+    """A blob that others fill, at the pace of the test."""
+
+    def __init__(self, start: int = 0, stop: int | None = None) -> None:
+        self.sha256: str | None = None
+        self.size: int | None = None
+        self.closed = threading.Event()
+        self.polled = threading.Semaphore(0)
+        self._asked = (start, stop)
+        self._state = State.WAITING
+        self._data = b""
+        self._at: int | None = None
+        self._error: Exception | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def start(self) -> int:
+        return 0 if self.size is None else resolve_range(self.size, *self._asked)[0]
+
+    @property
+    def stop(self) -> int | None:
+        return None if self.size is None else resolve_range(self.size, *self._asked)[1]
+
+    def begin(self, size: int | None) -> None:
+        with self._lock:
+            self.size, self._state = size, State.MORE
+
+    def feed(self, data: bytes, *, end: bool = False) -> None:
+        with self._lock:
+            self._data += data
+            self._state = State.END if end else State.MORE
+
+    def fail(self, error: Exception) -> None:
+        with self._lock:
+            self._error = error
+
+    def available(self, n: int = 262_144, /) -> tuple[bytes, State]:
+        self.polled.release()
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if self._state is State.WAITING:
+                return b"", State.WAITING
+            at = self.start if self._at is None else self._at
+            end = len(self._data) if self.stop is None else min(self.stop, len(self._data))
+            data = self._data[at : min(at + n, end)]
+            self._at = at + len(data)
+            finished = self._at == self.stop if self.stop is not None else self._state is State.END and self._at == end
+            return data, State.END if finished else State.MORE
+
+    def read(self, n: int = 262_144, /) -> bytes:
+        raise AssertionError("no thread waits for a fill")
+
+    def close(self) -> None:
+        self.closed.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+@dataclass
+class Published:
+    filename: str
+    content: bytes
+    form: Form
+    signature: bytes | None
+    actor: str
+
+
+class ScriptedPublisher:
+    """Keeps what is published; `outcome` is returned or raised."""
+
+    def __init__(self) -> None:
+        self.outcome: Literal["published", "unchanged"] | Exception = "published"
+        self.published: list[Published] = []
+        self.staged: list[WatchedStaged] = []
+
+    def stage(self) -> Staged:
+        staged = WatchedStaged(MemoryStorage().stage())
+        self.staged.append(staged)
+        return cast(Staged, staged)
+
+    def publish(
+        self, staged: WatchedStaged, form: Form, *, filename: str, signature: bytes | None, actor: str
+    ) -> Literal["published", "unchanged"]:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        with staged.reader() as reader:
+            self.published.append(Published(filename, reader.read(), form, signature, actor))
+        return self.outcome
+
+
+class WatchedStaged:
+    """Tells when it was closed, and how big the writes were."""
+
+    def __init__(self, inner: Staged) -> None:
+        self._inner = inner
+        self.writes: list[int] = []
+        self.closed = threading.Event()
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(len(data))
+        self._inner.write(data)
+
+    def close(self) -> None:
+        self._inner.close()
+        self.closed.set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class ScriptedAccess:
+    """`users` maps the header's value to a principal."""
+
+    def __init__(self, *, open_reading: bool) -> None:
+        self.open_reading = open_reading
+        self.users: dict[str, Principal] = {
+            "Basic bWlh": Principal("mia", RIGHTS["upload"]),
+            "Basic cmVh": Principal("rea", RIGHTS["read"]),
+        }
+        self.asked: list[str | None] = []
+
+    def recall(self, authorization: str | None) -> Principal | None:
+        self.asked.append(authorization)
+        if authorization is None:
+            return Principal(None, RIGHTS["read"] if self.open_reading else frozenset())
+        return None
+
+    def principal(self, authorization: str | None) -> Principal:
+        assert threading.current_thread() is not threading.main_thread()
+        if authorization is None or authorization not in self.users:
+            raise Denied("wrong user name, password or token: check the credentials", anonymous=True)
+        return self.users[authorization]
+
+
+@dataclass
+class Hosted:
+    """As `caseus.site.HostedIndex`."""
+
+    name: str
+    index: ScriptedIndex
+    publisher: ScriptedPublisher
+
+
+@dataclass
+class Doubles:
+    """A site of doubles, and the application's server."""
+
+    config: Config
+    catalog: ScriptedCatalog = field(default_factory=ScriptedCatalog)
+    index: ScriptedIndex = field(default_factory=ScriptedIndex)
+    publisher: ScriptedPublisher = field(default_factory=ScriptedPublisher)
+    access: ScriptedAccess = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.access = ScriptedAccess(open_reading=self.config.read == "all")
+
+    @property
+    def site(self) -> Site:
+        return cast("Site", self)
+
+    @property
+    def indexes(self) -> Mapping[str, Hosted]:
+        return {"main": Hosted("main", self.index, self.publisher)}
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def __getitem__(self, name: str) -> str | None:
+        values = self.headers.get_all(name)
+        return None if values is None else ", ".join(values)
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        assert self["Content-Type"] == "application/problem+json"
+        return cast(dict[str, Any], json.loads(self.body))
+
+
+class LiveServer:
+    """An ASGI application behind uvicorn on a free loopback port."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self.base = f"http://127.0.0.1:{self.port}/"
+        ready = threading.Event()
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                ready.set()
+
+        config = uvicorn.Config(
+            cast(Any, app), http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
+            proxy_headers=False, server_header=False, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        self._server = Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+        self._thread.start()
+        assert ready.wait(10)
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._socket.close()
+        assert not self._thread.is_alive()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterator[bytes] | None = None,
+    ) -> Reply:
+        """One request on a connection of its own, the path as it is."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            chunked = body is not None and not isinstance(body, bytes)
+            for name, value in (headers or {}).items():
+                connection.putheader(name, value)
+            if isinstance(body, bytes):
+                connection.putheader("Content-Length", str(len(body)))
+            elif chunked:
+                connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders(body, encode_chunked=chunked)
+            response = connection.getresponse()
+            return Reply(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Reply:
+        return self.request("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[LiveServer]:
+    server = LiveServer(app)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def temporary_root() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+BOUNDARY = "1f8b00a7c5"
+
+
+def form_body(
+    fields: Mapping[str, str] | list[tuple[str, str]],
+    *files: tuple[str, str, bytes],
+    end: bool = True,
+) -> bytes:
+    """A multipart/form-data body: text fields, then (name, filename, bytes) of files."""
+    pairs = list(fields.items()) if isinstance(fields, Mapping) else fields
+    parts = [f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode() for name, value in pairs]
+    parts += [
+        f'Content-Disposition: form-data; name="{name}"; filename="{filename}"\r\n'
+        f"Content-Type: application/octet-stream\r\n\r\n".encode()
+        + data
+        for name, filename, data in files
+    ]
+    body = b"".join(f"--{BOUNDARY}\r\n".encode() + part + b"\r\n" for part in parts)
+    return body + (f"--{BOUNDARY}--\r\n".encode() if end else b"")
+
+
+FORM_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
