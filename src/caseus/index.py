@@ -127,7 +127,7 @@ def _has(file: HostedFile, ending: str) -> bool:
 def _file(file: HostedFile) -> File:
     return File(
         filename=file.filename,
-        hashes={"sha256": file.sha256, "md5": file.md5, "blake2b_256": file.blake2b_256},
+        hashes={"sha256": file.sha256},  # pip 26.3 dies of a name that its hashlib.new() does not know: blake2b_256
         size=file.size,
         upload_time=datetime.fromtimestamp(file.uploaded, UTC),
         requires_python=file.requires_python,

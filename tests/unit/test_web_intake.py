@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from caseus.errors import Invalid, TooLarge
 from caseus.web import intake as module
 from caseus.web.intake import Intake, boundary_of
-from support.web import BOUNDARY, FORM_TYPE, form_body
+from support.live import BOUNDARY, FORM_TYPE, form_body
 
 WHEEL = b"PK\x03\x04" + bytes(range(256)) * 40 + b"\r\n--almost\r\n--" + BOUNDARY[:-1].encode() + b"\r\n"
 

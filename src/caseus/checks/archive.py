@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from caseus.checks.limits import Contents, plain
+from caseus.checks.limits import Contents, plain, unreadable
 from caseus.checks.tars import read_tar_sdist
 from caseus.checks.zips import find_wheel_metadata, read_wheel, read_zip_sdist
-from caseus.errors import Invalid, Unavailable
+from caseus.errors import Invalid
 from caseus.names import check_filename, parse_filename
 
 _BROKEN = (
@@ -77,7 +77,7 @@ def _refusing_broken() -> Iterator[None]:
     except OSError as error:
         # A seek to where a lying header points is EINVAL; gzip's and zipfile's own OSErrors have no number.
         if error.errno not in (None, errno.EINVAL):
-            raise Unavailable(f"the file can't be read: {error.strerror}", kind="local") from error
+            raise unreadable(error) from error
         raise Invalid(_sentence(error)) from error
 
 

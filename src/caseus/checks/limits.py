@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from caseus.errors import Unavailable
+
 MIB = 1 << 20
 
 MAX_METADATA = 10 * MIB
@@ -14,6 +16,8 @@ MAX_PRODUCED = 512 * MIB
 """Bytes that may come out of a compressed tar while it is read; of a file over half of that, twice its own size."""
 MAX_DIRECTORY = 32 * MIB
 """Bytes of a zip's central directory: a hundred thousand long names."""
+MAX_FAULTS = 20
+"""Faults of single members that are collected before the look into an archive ends."""
 MAX_SIGNATURE = 64 * 1024
 """Bytes of a detached signature."""
 
@@ -25,6 +29,11 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
     metadata: bytes | None
     faults: tuple[str, ...]
+
+
+def unreadable(error: OSError) -> Unavailable:
+    """Our own disk's fault, and not the archive's."""
+    return Unavailable(f"the file can't be read: {error.strerror}", kind="local")
 
 
 def shown(text: str) -> str:

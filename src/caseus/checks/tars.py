@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from caseus.checks.limits import MAX_ENTRIES, MAX_METADATA, MAX_PRODUCED, Contents, shown
+from caseus.checks.limits import MAX_ENTRIES, MAX_FAULTS, MAX_METADATA, MAX_PRODUCED, Contents, shown
 from caseus.errors import Invalid
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -43,7 +43,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_tar_sdist(reader: BinaryIO) -> Contents:
-    """A source distribution, judged by PEP 625 and PEP 721. Invalid, or what broken ones raise in `tarfile` and zlib."""
+    """A source distribution, judged by PEP 625 and 721. Invalid, or what broken ones raise in `tarfile` and zlib."""
     size = reader.seek(0, io.SEEK_END)
     reader.seek(0)
     walk = _Walk(_Gunzip(reader, max(MAX_PRODUCED, 2 * size)))
@@ -53,6 +53,8 @@ def read_tar_sdist(reader: BinaryIO) -> Contents:
     for member in walk:
         path = posixpath.normpath(member.name).split("/")
         faults |= dict.fromkeys(_member_faults(member, path))
+        if len(faults) > MAX_FAULTS:
+            raise Invalid(tuple(faults))
         if path == ["."] and member.type == tarfile.DIRTYPE:
             continue
         if len(tops) < 2:

@@ -10,7 +10,7 @@ from typing import IO, BinaryIO, cast
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from caseus.checks.limits import MAX_DIRECTORY, MAX_ENTRIES, MAX_METADATA, Contents, shown
+from caseus.checks.limits import MAX_DIRECTORY, MAX_ENTRIES, MAX_METADATA, Contents, shown, unreadable
 from caseus.errors import Invalid
 from caseus.names import ParsedFilename, parse_filename
 
@@ -144,7 +144,10 @@ class _BoundedReader:
         self.counting = True
 
     def read(self, n: int = -1) -> bytes:
-        data = self._reader.read(MAX_DIRECTORY + 1 if n < 0 else min(n, MAX_DIRECTORY + 1))
+        try:
+            data = self._reader.read(MAX_DIRECTORY + 1 if n < 0 else min(n, MAX_DIRECTORY + 1))
+        except OSError as error:  # of which zipfile would say that the file is no zip
+            raise unreadable(error) from error
         if len(data) > MAX_DIRECTORY:
             raise Invalid(f"the zip's directory is larger than {MAX_DIRECTORY >> 20} MiB")
         if self.counting and data.count(_ENTRY) > MAX_ENTRIES:

@@ -9,9 +9,6 @@ from contextlib import contextmanager
 
 from caseus.cli.common import HERE, AsJson, Refused, Where, find_root, open_catalog, print_table
 
-if TYPE_CHECKING:
-    pass
-
 
 def verify(*, as_json: AsJson = False, where: Where = HERE) -> None:
     """Check every stored file against its digest and what the catalog knows; works while the server runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from caseus.errors import Unavailable
 from caseus.upstream.response import Response
@@ -13,7 +13,7 @@ _TAIL = 65_536
 """Bytes that are fetched first, from the end: a wheel's directory is there, and mostly its METADATA."""
 
 _LEAST = 16_384
-_LONGEST_REQUESTS = 64
+_REQUESTS = 64
 
 
 class RangesRefused(Exception):
@@ -24,6 +24,11 @@ class Fetch(Protocol):
     """A request for the bytes from `start` to `stop`; a negative start counts from the end."""
 
     def __call__(self, *, start: int, stop: int | None, etag: str | None) -> Response: ...
+
+
+def open_ranged(fetch: Fetch, *, limit: int) -> BinaryIO:
+    """The file, seekable, of which at most `limit` bytes are fetched in all. RangesRefused, Unavailable, NotFound."""
+    return io.BufferedReader(RangedFile(fetch, limit=limit), 8192)  # zipfile wants full reads
 
 
 class RangedFile(io.RawIOBase):
@@ -50,7 +55,8 @@ class RangedFile(io.RawIOBase):
             if self._etag is None and self._last_modified is None:
                 raise RangesRefused
             self._keep(response, response.start)
-            self._keep_check(response.start)
+            if response.start + self.fetched != self.size:
+                raise RangesRefused
 
     def readable(self) -> bool:
         return True
@@ -91,7 +97,7 @@ class RangedFile(io.RawIOBase):
 
     def _asked(self, start: int, stop: int | None) -> Response:
         self._requests += 1
-        if self._requests > _LONGEST_REQUESTS or (0 if stop is None else stop - start) > self._left:
+        if self._requests > _REQUESTS or (0 if stop is None else stop - start) > self._left:
             raise Unavailable("the upstream's file needs too many reads to find its metadata", kind="upstream")
         return self._fetch(start=start, stop=stop, etag=self._etag)
 

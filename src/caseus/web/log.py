@@ -27,7 +27,7 @@ class Outgoing:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = int(message["status"])
         else:
             self.bytes += len(message.get("body", b""))
         await self._send(message)

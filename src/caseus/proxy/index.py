@@ -1,0 +1,170 @@
+"""`Proxy`: an Index that answers from an upstream, and from what it kept of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+from packaging.utils import NormalizedName
+
+from caseus.catalog import Catalog, FetchedFile, UpstreamPage
+from caseus.errors import NotFound, Unavailable
+from caseus.fill import Fills, Source
+from caseus.model import File, Project, Validity
+from caseus.names import split_sidecar
+from caseus.proxy.pages import Pages
+from caseus.proxy.sidecars import Sidecars
+from caseus.storage import Blob, fetched_tree
+from caseus.storage.blobs import FileBlob
+from caseus.storage.filesystem import FilesystemStorage
+from caseus.upstream import Upstream, linked_origins
+
+log: Any = structlog.get_logger(__name__)
+
+
+class Proxy:
+    """One upstream through the cache. Thread-safe.
+
+    `ttl`: seconds for which a page is used without asking again. `cache_bytes`: how much of files is kept.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: FilesystemStorage,
+        upstream: Upstream,
+        *,
+        ttl: float,
+        cache_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.tree = fetched_tree(upstream.name)
+        self._catalog, self._upstream, self._clock = catalog, upstream, clock
+        self._pages = Pages(catalog, upstream, self.tree, ttl=ttl, clock=clock)
+        self._fills = Fills(catalog, store, upstream, cache_bytes)
+        self._sidecars = Sidecars(catalog, store, upstream, self._fills)
+
+    def clean(self) -> None:
+        """Removes what dead processes left half fetched."""
+        self._fills.clean()
+
+    def close(self) -> None:
+        """Stops what is being fetched; the bytes so far stay for the next start."""
+        self._fills.close()
+        self._upstream.close()
+
+    def knows(self, name: NormalizedName) -> bool:
+        try:
+            self._pages.get(name)
+        except NotFound:
+            return False
+        return True
+
+    def projects(self) -> Iterator[NormalizedName]:
+        """Those that were asked for so far: what else the upstream has is not listed."""
+        return (NormalizedName(name) for name in self._catalog.projects(self.tree))
+
+    def project(self, name: NormalizedName) -> Project:
+        try:
+            page, until, stale = self._pages.get(name)
+        except NotFound as error:
+            # Nothing is kept of a 404: a project that the upstream gets is seen at the next request.
+            raise NotFound(str(error), Validity(until=self._clock())) from None
+        facts = self._catalog.fetched_files(self.tree, name)  # after the page's serial: newer ones are only read again
+        return Project(
+            name=name,
+            files=tuple(_seen(file, facts.get(file.filename)) for file in _offered(page)),
+            versions=page.versions,
+            status=page.status,
+            status_reason=page.status_reason,
+            hosted=False,
+            validity=Validity(
+                serials=((self.tree, name, page.serial),), until=until, fetched=page.fetched, stale=stale
+            ),
+        )
+
+    def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
+        base, ending = split_sidecar(filename)
+        try:
+            page = self._pages.get(name).page
+        except Unavailable:
+            blob = self._kept(name, base, ending, start, stop)
+            if blob is None:
+                raise
+            return blob
+        files = _offered(page)
+        file = next((file for file in files if file.filename == base), None)
+        if file is None or file.url is None or ending == ".provenance":
+            raise NotFound(f"the upstream lists no file {filename} of {name}")
+        source = Source(
+            tree=self.tree,
+            project=name,
+            filename=base,
+            url=file.url,
+            hashes=file.hashes,
+            size=file.size,
+            linked=linked_origins(files),
+        )
+        if ending == ".metadata":
+            blob = self._sidecars.stored_metadata(self.tree, name, base, start, stop)
+            return blob or self._sidecars.metadata(source, file, start, stop)
+        if ending == ".asc":
+            return self._sidecars.signature(source, file, start, stop)
+        return self._file(source, start, stop)
+
+    def _file(self, source: Source, start: int, stop: int | None) -> Blob:
+        blob = self._kept(source.project, source.filename, "", start, stop)
+        if blob is not None:
+            return blob
+        fact = self._catalog.fetched(self.tree, source.project, source.filename)
+        bound, told = fact.sha256 if fact else None, source.hashes.get("sha256")
+        if bound and told and bound != told:
+            raise Unavailable(
+                f"the upstream now tells another sha256 of {source.filename} than when it was first fetched: "
+                "ask its operators, or use another version",
+                kind="upstream",
+            )
+        return self._fills.open(source, start, stop, sha256=bound or told)
+
+    def _kept(self, name: str, filename: str, ending: str, start: int, stop: int | None) -> Blob | None:
+        """What the cache has, whatever the upstream says."""
+        if ending == ".metadata":
+            return self._sidecars.stored_metadata(self.tree, name, filename, start, stop)
+        stored = self._fills.stored(self.tree, name, filename) if not ending else None
+        if stored is None:
+            return None
+        fd, sha256 = stored
+        return FileBlob(fd, start, stop).with_sha256(sha256)
+
+
+def _offered(page: UpstreamPage) -> tuple[File, ...]:
+    """PEP 792: of a quarantined project no file is offered, whatever its page still lists."""
+    return () if page.status == "quarantined" else page.files
+
+
+def _seen(file: File, fact: FetchedFile | None) -> File:
+    """The file as readers see it: with what we know of its bytes, without the upstream's own URLs."""
+    wheel = file.filename.endswith(".whl")
+    changes: dict[str, Any] = {
+        "core_metadata": file.core_metadata or wheel,  # what a wheel carries we can make on request
+        "url": None,
+        "metadata_url": None,
+        "sig_url": None,
+    }
+    if fact is not None and fact.metadata_sha256 is not None:
+        changes["core_metadata"] = {"sha256": fact.metadata_sha256}
+    if fact is not None and fact.sha256 is not None:
+        told = file.hashes.get("sha256")
+        if told is not None and told != fact.sha256:
+            log.warning("upstream.digest_changed", filename=file.filename, first=fact.sha256, now=told)
+            changes["hashes"] = {"sha256": fact.sha256}
+        else:
+            changes["hashes"] = {**file.hashes, "sha256": fact.sha256}
+        changes["size"] = fact.size
+    if file.upload_time is None and fact is not None and fact.modified is not None:
+        changes["upload_time"] = datetime.fromtimestamp(fact.modified, UTC)
+    return msgspec.structs.replace(file, **changes)
