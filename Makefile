@@ -16,7 +16,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 install: .venv/.installed
 
 .venv/.installed: requirements.txt pyproject.toml
-	@test -x $(BIN)/python || { test -n "$(PYTHON)" && "$(PYTHON)" -m venv .venv; } || { \
+	@test -x $(BIN)/pip || { test -n "$(PYTHON)" && "$(PYTHON)" -m venv .venv; } || { \
 		echo "caseus needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv)" >&2; exit 2; }
 	$(BIN)/python $(INSTALL) --require-hashes -r requirements.txt
 	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation -e .
@@ -31,7 +31,7 @@ serve: install
 	@touch $@
 
 .venv-clients/.installed: requirements-clients.txt | .venv/.installed
-	@test -x .venv-clients/bin/python || $(BIN)/python -m venv .venv-clients
+	@test -x .venv-clients/bin/pip || $(BIN)/python -m venv .venv-clients
 	.venv-clients/bin/python $(INSTALL) --require-hashes -r requirements-clients.txt
 	@touch $@
 

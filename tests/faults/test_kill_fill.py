@@ -14,6 +14,7 @@ import pytest
 
 from support.clients import Answer, ask
 from support.packages import make_wheel
+from support.preloaded import PreloadedServer
 from support.server import CaseusServer
 from support.upstream import FakeUpstream, Fault
 
@@ -24,8 +25,7 @@ LONGEST = 0.1  # seconds into the fill
 @pytest.mark.slow
 def test_kill_during_fill(tmp_path: Path, rounds: int) -> None:
     root, chance, outcomes = tmp_path / "root", random.Random(3), Counter[str]()
-    with FakeUpstream() as upstream:
-        server = CaseusServer(root, upstream=upstream.url).start()
+    with FakeUpstream() as upstream, PreloadedServer(root, upstream=upstream.url) as server:
         for number in range(rounds):
             name = f"cold{number}"
             padding = chance.randbytes(chance.randint(100_000, 2_000_000))

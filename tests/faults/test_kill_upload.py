@@ -15,6 +15,7 @@ import pytest
 
 from support.clients import Login, ask, listed, upload
 from support.packages import make_wheel, sha256
+from support.preloaded import PreloadedServer
 from support.server import CaseusServer
 
 PROJECTS = ("kill-one", "kill-two", "kill-three")
@@ -66,22 +67,22 @@ def test_kill_during_upload(tmp_path: Path, rounds: int) -> None:
     chance = random.Random(2)
     uploaders = [Uploader(project, random.Random(project)) for project in PROJECTS]
     counts = Counts()
-    server = CaseusServer(root).start()
-    login = ("__token__", server.token("admin"))
-    for _ in range(rounds):
-        kill_within(server, uploaders, login, moment=chance.uniform(0, LONGEST))
-        server.start()
-        assert not list((root / ".incoming").iterdir())
+    with PreloadedServer(root) as server:
+        login = ("__token__", server.token("admin"))
+        for _ in range(rounds):
+            kill_within(server, uploaders, login, moment=chance.uniform(0, LONGEST))
+            server.start()
+            assert not list((root / ".incoming").iterdir())
+            for uploader in uploaders:
+                settle(server, uploader, login, counts)
         for uploader in uploaders:
-            settle(server, uploader, login, counts)
-    for uploader in uploaders:
-        counts.acked += len(uploader.acked)
-        assert page_digests(server, uploader.project) == uploader.acked
-        lines = (root / "files/main" / uploader.project / "packages.jsonl").read_text().splitlines()
-        assert {json.loads(line)["filename"] for line in lines} == set(uploader.acked)
-    verified = server.cli("verify")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-    server.stop()
+            counts.acked += len(uploader.acked)
+            assert page_digests(server, uploader.project) == uploader.acked
+            lines = (root / "files/main" / uploader.project / "packages.jsonl").read_text().splitlines()
+            assert {json.loads(line)["filename"] for line in lines} == set(uploader.acked)
+        verified = server.cli("verify")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        server.stop()
     print(f"{rounds} kills: {counts}")
     assert counts.there + counts.absent > 0  # some uploads were cut
     shutil.rmtree(root)

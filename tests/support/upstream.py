@@ -63,17 +63,18 @@ class Fault:
     hang         a head and then nothing, until the server stops
     redirect     302 to `url`
     bomb         gzip that grows to 100 MiB
-    raw          200 with `body` and `content_type`
+    raw          200 with `body`, `content_type` and `content_encoding`
     """
 
     kind: FaultKind
     status: int = 500
-    retry_after: int | None = None
+    retry_after: int | str | None = None
     after: int | None = None
     gate: threading.Event | None = None
     url: str = ""
     body: bytes = b""
     content_type: str | None = None
+    content_encoding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class FakeUpstream:
         self.etags = etags
         self.content_types = content_types
         self.requests: list[Request] = []
+        self.connections: list[tuple[str, int]] = []  # every one that was accepted: the peer's address
         self.sent = 0  # bytes of bodies that went out
         self._faults: dict[str | None, Fault] = {}
         self._changed = threading.Condition()
@@ -320,6 +322,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.upstream._sockets.add(request)
+        self.upstream.connections.append(client_address)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
@@ -443,7 +446,8 @@ def _broken(answer: _Answer, fault: Fault) -> _Answer:
         return _Answer(b"", status=302, headers={"Location": fault.url})
     if fault.kind == "bomb":
         return _Answer(_bomb(), answer.content_type, headers={"Content-Encoding": "gzip"})
-    return _Answer(fault.body, fault.content_type)
+    headers = {"Content-Encoding": fault.content_encoding} if fault.content_encoding else {}
+    return _Answer(fault.body, fault.content_type, headers=headers)
 
 
 def _bomb() -> bytes:

@@ -216,6 +216,16 @@ def test_a_single_long_name_is_taken() -> None:
         assert tarfile.open(fileobj=io.BytesIO(tar)).getnames() == ["other/PKG-INFO"]  # noqa: SIM115
 
 
+@pytest.mark.parametrize("type", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_folders_and_links_have_no_data_whatever_size_they_tell(type: bytes) -> None:
+    """Old tars tell a size for them; `tarfile`, and so pip, goes on right behind the header."""
+    member = tarfile.TarInfo(f"{TOP}/x")
+    member.type, member.size, member.linkname = type, 1024, f"{TOP}/PKG-INFO" if type == tarfile.LNKTYPE else "PKG-INFO"
+    tar = member.tobuf(tarfile.GNU_FORMAT) + make_tar([PKG_INFO])
+    assert read(tar) == META
+    assert tarfile.open(fileobj=io.BytesIO(tar)).getnames() == [f"{TOP}/x", f"{TOP}/PKG-INFO"]  # noqa: SIM115
+
+
 @pytest.mark.parametrize(
     "change",
     [

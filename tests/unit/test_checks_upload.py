@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import random
+import tarfile
 import zipfile
 from collections.abc import Mapping
 
@@ -270,13 +271,25 @@ def zip_sdist() -> tuple[str, bytes]:
     return "acme-tool-1.0.zip", buffer.getvalue()
 
 
+def as_python_reads(filename: str, data: bytes) -> bytes:
+    """The first METADATA or PKG-INFO, as pip would find it."""
+    if filename.endswith(".tar.gz"):
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
+            member = tar.extractfile(next(name for name in tar.getnames() if name.endswith("/PKG-INFO")))
+            assert member is not None
+            return member.read()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith(("/METADATA", "/PKG-INFO"))))
+
+
 def outcome(filename: str, data: bytes) -> bool:
-    """Whether it is checked; False if it is invalid, with faults that can be shown."""
+    """Whether it is checked, with the metadata that Python's own readers find; False if it is invalid."""
     try:
-        check(filename, data)
+        checked = check(filename, data)
     except Invalid as error:
         told = error.faults
     else:
+        assert checked.metadata == as_python_reads(filename, data)
         return True
     assert told and all(fault.isascii() and fault.isprintable() for fault in told)
     return False

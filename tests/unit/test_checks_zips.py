@@ -197,11 +197,14 @@ def test_of_a_huge_wheel_little_is_read(tmp_path: Path) -> None:
 
 
 def test_a_member_that_expands_enormously_is_not_expanded() -> None:
-    data = make_zip({"big": bytes(64 * MIB), **MEMBERS})
+    beside = make_zip({"big": bytes(128 * MIB), **MEMBERS})
+    itself = make_zip({**MEMBERS, f"{INFO}/METADATA": bytes(128 * MIB)})
     tracemalloc.start()
     try:
-        assert read_metadata(WHEEL, io.BytesIO(data)) == META
+        assert read_metadata(WHEEL, io.BytesIO(beside)) == META
         assert tracemalloc.get_traced_memory()[1] < 4 * MIB
+        assert faults(itself) == ("METADATA is larger than 10 MiB",)
+        assert tracemalloc.get_traced_memory()[1] < 48 * MIB
     finally:
         tracemalloc.stop()
 
