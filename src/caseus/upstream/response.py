@@ -34,9 +34,10 @@ def told(url: str) -> Iterator[None]:
     """Turns what urllib3 raises into Unavailable that says what happened with which URL."""
     try:
         yield
-    except (ConnectTimeoutError, ReadTimeoutError) as error:
-        raise Unavailable(f"the upstream took too long: {shown(url)}", kind="timeout") from error
     except HTTPError as error:
+        # urllib3 counts a refused connection as a kind of ConnectTimeoutError.
+        if isinstance(error, ConnectTimeoutError | ReadTimeoutError) and not isinstance(error, NewConnectionError):
+            raise Unavailable(f"the upstream took too long: {shown(url)}", kind="timeout") from error
         raise Unavailable(f"the upstream {_reason(error)}: {shown(url)}", kind="upstream") from error
 
 
