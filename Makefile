@@ -51,6 +51,7 @@ check: .venv/.developed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src tests bench
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit/test_docs.py
 
 # New pins of everything; no host is written into them.
 COMPILE := .venv-clients/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import statistics
 import sys
 import time
@@ -17,9 +16,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import urllib3
-
-from support.packages import make_wheel, sha256
+from support.clients import upload
+from support.packages import make_wheel
 from support.server import CaseusServer
 
 FILES = 40
@@ -62,25 +60,11 @@ def own_server(urls: list[str]) -> Iterator[list[str]]:
     with CaseusServer() as server:
         for number in range(FILES):
             filename, data = make_wheel("bench", f"1.{number}", content=b"# filler\n" * 4000)
-            publish(server, f"1.{number}", filename, data)
+            answer = upload(server.url, filename, data, login=server.admin)
+            if answer.status != 200:
+                sys.exit(f"bench: publishing {filename} was answered by {answer.status} {answer.reason}")
         page = f"{server.url}simple/bench/"
         yield [page, page + filename]
-
-
-def publish(server: CaseusServer, version: str, filename: str, data: bytes) -> None:
-    name, password = server.admin
-    fields: dict[str, str | bytes | tuple[str, str | bytes, str]] = {
-        ":action": "file_upload", "protocol_version": "1", "metadata_version": "2.1", "filetype": "bdist_wheel",
-        "pyversion": "py3", "name": "bench", "version": version, "sha256_digest": sha256(data),
-        "summary": "The package bench",
-        "content": (filename, data, "application/octet-stream"),
-    }  # fmt: skip
-    credentials = base64.b64encode(f"{name}:{password}".encode()).decode()
-    answer = urllib3.request(
-        "POST", f"{server.url}legacy/", fields=fields, headers={"Authorization": f"Basic {credentials}"}, retries=False
-    )
-    if answer.status != 200:
-        sys.exit(f"bench: publishing {filename} was answered by {answer.status}: {answer.data.decode()}")
 
 
 async def measure(url: str, connections: int, seconds: float) -> Result:

@@ -24,7 +24,38 @@ from support.clients import TOOLS
 from support.packages import make_wheel
 from support.server import CaseusServer, clean_environment
 
-PACKAGES = ["requests", "flask", "django", "numpy", "pandas", "rich", "httpx", "fastapi", "pydantic", "sqlalchemy", "click", "pytest", "boto3", "jinja2", "pyyaml", "attrs", "cryptography", "pillow", "tqdm", "aiohttp", "starlette", "uvicorn", "alembic", "celery", "redis", "black", "coverage", "tox", "typer", "scipy"]
+PACKAGES = [
+    "requests",
+    "flask",
+    "django",
+    "numpy",
+    "pandas",
+    "rich",
+    "httpx",
+    "fastapi",
+    "pydantic",
+    "sqlalchemy",
+    "click",
+    "pytest",
+    "boto3",
+    "jinja2",
+    "pyyaml",
+    "attrs",
+    "cryptography",
+    "pillow",
+    "tqdm",
+    "aiohttp",
+    "starlette",
+    "uvicorn",
+    "alembic",
+    "celery",
+    "redis",
+    "black",
+    "coverage",
+    "tox",
+    "typer",
+    "scipy",
+]
 ROUNDS = 3
 GIB = 1 << 30
 

@@ -81,7 +81,7 @@ def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock:
     local = Local(catalog, store, MAIN, config.private)
     publisher = Publisher(catalog, store, MAIN, displaces=displaces, clock=clock)
     lists = PackageLists(catalog, store)
-    if catalog.presence.alone:
+    if catalog.presence.try_alone():
         # Nobody else serves this root, so what is under way there is of the dead.
         store.clean()
         for proxy in proxies:

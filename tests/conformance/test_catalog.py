@@ -329,9 +329,8 @@ def test_a_failing_job_leaves_no_trace_and_its_neighbours_are_kept(catalog: Cata
 
 
 def test_a_change_is_seen_by_another_open_catalog_at_once(catalog: Catalog, tmp_path: Path) -> None:
-    catalog.presence.share()
     with closing(Catalog.open(tmp_path)) as other:
-        assert not other.presence.alone
+        assert not catalog.presence.try_alone()
         published(catalog)
         assert other.serial() == 1 and [file.project for file in other.hosted_files(MAIN, "acme")] == ["acme"]
 
@@ -443,8 +442,6 @@ def test_four_starts_at_once_make_one_catalog(tmp_path: Path) -> None:
         from pathlib import Path
         from caseus.catalog import Catalog
         catalog = Catalog.open(Path(sys.argv[1]))
-        if catalog.presence.alone:
-            catalog.presence.share()
         catalog.add_user(sys.argv[2], password_hash="h", admin=False, actor="test")
         catalog.close()
     """
@@ -513,8 +510,6 @@ def test_processes_that_write_at_once_all_succeed(tmp_path: Path) -> None:
         from pathlib import Path
         from caseus.catalog import Catalog
         catalog = Catalog.open(Path(sys.argv[1]))
-        if catalog.presence.alone:
-            catalog.presence.share()
         for number in range(100):
             catalog.writer.write(lambda transaction: transaction.change("files/main", sys.argv[2]))
         catalog.close()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from caseus.errors import Unavailable
+from caseus.storage import State
 from support.served import DATA, FILE, FOREVER, SHA256, WHEEL, World, logged, world_of
 from support.web import FillingBlob
 
@@ -169,6 +170,23 @@ class TestFills:
         assert blob.closed.wait(10)
         event = logged(world.log)[-1]
         assert (event["failure"], event["status"]) == ("the digest is wrong", 200)
+        assert all(record.exc_info is None for record in caplog.records)
+
+    @pytest.mark.parametrize("length", [2, 4])
+    def test_bytes_that_are_not_as_many_as_announced_break_it_off(
+        self, world: World, length: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Lying(FillingBlob):
+            def available(self, n: int = 262_144, /) -> tuple[bytes, State]:
+                return b"abc", State.END
+
+        blob = Lying()
+        blob.size = length
+        world.index.files["far-1.zip"] = lambda start, stop: blob
+        with self.ask(world) as connection:
+            got = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert len(got.partition(b"\r\n\r\n")[2]) < length
+        assert logged(world.log)[-1]["failure"] == "the file's length is not what was announced"
         assert all(record.exc_info is None for record in caplog.records)
 
     @pytest.mark.parametrize(

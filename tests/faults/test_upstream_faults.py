@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
 
 @pytest.fixture
 def proxied(started: Proxied) -> Iterator[Proxied]:
+    started.upstream.style, started.upstream.etags = "json", True
     yield started
     started.upstream.heal()
     started.upstream.down()
@@ -131,6 +133,7 @@ def test_page_not_cached(proxied: Proxied, fault: Fault | None, style: str) -> N
 
 @pytest.mark.parametrize("fault", PAGE_FAULTS.values(), ids=PAGE_FAULTS)
 def test_page_cached(proxied: Proxied, fault: Fault | None) -> None:
+    proxied.upstream.etags = False  # else its answer could be 304, which has no body to be wrong
     package = proxied.add()
     fresh = package.page()
     assert fresh.status == 200 and "X-Caseus-Stale" not in fresh.headers
@@ -141,23 +144,25 @@ def test_page_cached(proxied: Proxied, fault: Fault | None) -> None:
     assert stale.headers["X-Caseus-Stale"] == "1"
     assert int(stale.headers["Age"]) >= 0
     assert stale.headers["Cache-Control"] == "max-age=0"
+    if fault is not None:
+        assert proxied.upstream.count(package.page_path) >= 2
 
 
-@pytest.mark.parametrize("fault", [PAGE_FAULTS["500"], None], ids=["500", "unplugged"])
-def test_recovery(proxied: Proxied, fault: Fault | None) -> None:
-    """A page that was stale or missing is right again once the upstream is."""
+@pytest.mark.slow
+def test_recovery(proxied: Proxied) -> None:
+    """What was missing is there as soon as the upstream is; what was stale is fresh after a while."""
     cached, missing = proxied.add(), proxied.add()
     assert cached.page().status == 200
-    for package in (cached, missing):
-        proxied.break_(fault, package.page_path)
+    proxied.upstream.down()
     assert cached.page().headers["X-Caseus-Stale"] == "1"
     assert_upstream_failed(missing.page())
-    if fault is None:
-        proxied.upstream.up()
-    proxied.upstream.heal()
+    proxied.upstream.up()
+    assert missing.page().status == 200
+    deadline = time.monotonic() + 60
+    while "X-Caseus-Stale" in cached.page().headers:
+        assert time.monotonic() < deadline, "still stale"
+        time.sleep(0.05)
     for package in (cached, missing):
-        answer = package.page()
-        assert answer.status == 200 and "X-Caseus-Stale" not in answer.headers
         assert package.file().body == package.data
 
 
@@ -247,6 +252,7 @@ def test_slow_file_arrives(proxied: Proxied) -> None:
 @pytest.mark.slow
 def test_upstream_that_hangs(proxied: Proxied) -> None:
     """504 after a while for what is not cached; what is cached is served, and nothing else waits."""
+    proxied.upstream.etags = False
     page, file, cached = proxied.add(), proxied.add(), proxied.add()
     assert file.page().status == cached.page().status == 200
     for path in (page.page_path, file.file_path, cached.page_path):

@@ -28,8 +28,6 @@ def build(project: int, variant: int) -> tuple[str, bytes]:
 
 def open_publisher(root: Path) -> tuple[Catalog, FilesystemStorage, Publisher]:
     catalog = Catalog.open(root)
-    if catalog.presence.alone:
-        catalog.presence.share()
     store = FilesystemStorage(root)
     return catalog, store, Publisher(catalog, store, "main")
 

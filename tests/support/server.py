@@ -15,7 +15,7 @@ from typing import Self
 
 COMMAND = (sys.executable, "-m", "caseus")
 READY = "caseus: ready on "
-START_LIMIT = 60.0
+START_LIMIT = 120.0
 STOP_LIMIT = 60.0
 
 
@@ -146,6 +146,8 @@ class CaseusServer:
 
     def _wait(self) -> str:
         assert self.process is not None
+        if self.process.stdout is None or self.process.stdout.closed:
+            return ""
         try:
             return self.process.communicate(timeout=STOP_LIMIT)[0]
         except subprocess.TimeoutExpired:
@@ -160,8 +162,10 @@ class CaseusServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self.process is not None and self.process.poll() is None:
-                if kind is None:
+            if self.process is not None:
+                if self.process.poll() is not None:
+                    self._wait()
+                elif kind is None:
                     self.stop()
                 else:
                     self.kill()

@@ -22,7 +22,7 @@ import json
 import socket
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -52,7 +52,7 @@ FaultKind = Literal["status", "other", "cut", "cut-chunked", "html", "slow", "ha
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong.
+    """What goes wrong; for the next `times` requests, else until `heal`.
 
     status       `status` as answer, with `retry_after` if given
     other        other bytes of the same length
@@ -75,6 +75,7 @@ class Fault:
     body: bytes = b""
     content_type: str | None = None
     content_encoding: str | None = None
+    times: int | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,15 @@ class FakeUpstream:
             self._changed.notify_all()
 
     def fault(self, path: str) -> Fault | None:
-        return self._faults.get(path) or self._faults.get(None)
+        """The fault for one request that came in."""
+        with self._changed:
+            key = path if path in self._faults else None
+            fault = self._faults.get(key)
+            if fault is not None and fault.times is not None:
+                self._faults[key] = replace(fault, times=fault.times - 1)
+                if fault.times <= 1:
+                    del self._faults[key]
+            return fault
 
     def answer(self, path: str) -> _Answer:
         parts = [unquote(part) for part in path.strip("/").split("/")]

@@ -10,41 +10,28 @@ import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import urllib3
 
-from support.packages import make_wheel, sha256
+from support.clients import Answer, Login, ask, upload, upload_form
+from support.packages import make_wheel
 from support.server import COMMAND, CaseusServer, clean_environment, run_cli
 
 Start = Callable[..., CaseusServer]
 
 
-def get(url: str, credentials: tuple[str, str] | None = None) -> urllib3.BaseHTTPResponse:
-    headers = {}
-    if credentials:
-        headers["Authorization"] = "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
-    return urllib3.request("GET", url, headers=headers, retries=False, timeout=20)
-
-
-def upload(server: CaseusServer, credentials: tuple[str, str], version: str = "1.0") -> urllib3.BaseHTTPResponse:
-    filename, data = make_wheel("acme", version)
-    fields: dict[str, str | bytes | tuple[str, str | bytes, str]] = {
-        ":action": "file_upload", "protocol_version": "1", "metadata_version": "2.1", "filetype": "bdist_wheel",
-        "pyversion": "py3", "name": "acme", "version": version, "sha256_digest": sha256(data),
-        "summary": "The package acme", "content": (filename, data, "application/octet-stream"),
-    }  # fmt: skip
-    headers = {"Authorization": "Basic " + base64.b64encode(":".join(credentials).encode()).decode()}
-    return urllib3.request("POST", f"{server.url}legacy/", fields=fields, headers=headers, retries=False, timeout=20)
+def publish(server: CaseusServer, login: Login, version: str = "1.0") -> Answer:
+    return upload(server.url, *make_wheel("acme", version), login=login)
 
 
 def test_it_starts_answers_and_ends_well() -> None:
     with CaseusServer() as server:
-        assert get(f"{server.url}livez").status == 200
-        assert get(f"{server.url}readyz").status == 200
-        assert get(f"{server.url}simple/nothing/").status == 404
+        assert ask(f"{server.url}livez").status == 200
+        assert ask(f"{server.url}readyz").status == 200
+        assert ask(f"{server.url}simple/nothing/").status == 404
         assert stat.S_IMODE(server.root.stat().st_mode) == 0o700
         assert server.stop() == "", "stdout has one line, the ready line"
 
@@ -79,8 +66,8 @@ def test_the_first_start_makes_admin(start_caseus: Start) -> None:
     name, password = server.admin
     assert name == "admin" and len(password) >= 20
     assert stat.S_IMODE((server.root / "admin-password").stat().st_mode) == 0o600
-    assert get(f"{server.url}simple/", server.admin).status == 200
-    assert get(f"{server.url}simple/", ("admin", "wrong")).status == 401
+    assert ask(f"{server.url}simple/", login=server.admin).status == 200
+    assert ask(f"{server.url}simple/", login=("admin", "wrong")).status == 401
     server.stop()
     server.start()
     assert server.admin == (name, password)
@@ -99,7 +86,7 @@ def test_the_operator_sets_the_password(tmp_path: Path, start_caseus: Start) -> 
     file = tmp_path / "secret"
     file.write_text("correct horse battery\n")
     server = start_caseus(flags=("--read", "users"), environ={"CASEUS_ADMIN_PASSWORD_FILE": str(file)})
-    assert get(f"{server.url}simple/", ("admin", "correct horse battery")).status == 200
+    assert ask(f"{server.url}simple/", login=("admin", "correct horse battery")).status == 200
     assert not (server.root / "admin-password").exists()
     assert "the password is in the file that CASEUS_ADMIN_PASSWORD_FILE names" in server.log
 
@@ -119,29 +106,29 @@ def test_an_unusable_password_file(tmp_path: Path, content: str | None) -> None:
 def test_users_and_tokens_made_while_it_runs(start_caseus: Start) -> None:
     server = start_caseus(flags=("--read", "users"))
     alice = server.add_user("alice", "correct horse")
-    assert get(f"{server.url}simple/", alice).status == 200
+    assert ask(f"{server.url}simple/", login=alice).status == 200
     token = server.token("alice", "read")
-    assert get(f"{server.url}simple/", ("__token__", token)).status == 200
+    assert ask(f"{server.url}simple/", login=("__token__", token)).status == 200
     assert server.cli("token", "revoke", token).returncode == 0
-    assert get(f"{server.url}simple/", ("__token__", token)).status == 401
+    assert ask(f"{server.url}simple/", login=("__token__", token)).status == 401
     assert token not in server.log and "correct horse" not in server.log
 
 
 def test_yank_and_delete_are_seen_at_the_next_request(caseus: CaseusServer) -> None:
     for version in ("1.0", "2.0"):
-        assert upload(caseus, caseus.admin, version).status == 200
+        assert publish(caseus, caseus.admin, version).status == 200
     page = f"{caseus.url}simple/acme/?format=application/vnd.pypi.simple.v1+json"
     done = caseus.cli("project", "yank", "acme==1.0", "--reason", "broken")
     assert (done.returncode, done.stdout) == (0, "yanked acme-1.0-py3-none-any.whl\n")
-    assert [file["yanked"] for file in get(page).json()["files"]] == ["broken", False]
+    assert [file["yanked"] for file in ask(page).json()["files"]] == ["broken", False]
     assert caseus.cli("project", "unyank", "acme-1.0-py3-none-any.whl").returncode == 0
-    assert [file["yanked"] for file in get(page).json()["files"]] == [False, False]
+    assert [file["yanked"] for file in ask(page).json()["files"]] == [False, False]
     done = caseus.cli("project", "delete", "acme==2.0")
     assert done.returncode == 2 and "--yes" in done.stderr
-    assert len(get(page).json()["files"]) == 2
+    assert len(ask(page).json()["files"]) == 2
     done = caseus.cli("project", "delete", "ACME==2.0", "--yes", "--reason", "leaked")
     assert (done.returncode, done.stdout) == (0, "deleted acme-2.0-py3-none-any.whl\n")
-    assert [file["filename"] for file in get(page).json()["files"]] == ["acme-1.0-py3-none-any.whl"]
+    assert [file["filename"] for file in ask(page).json()["files"]] == ["acme-1.0-py3-none-any.whl"]
     assert caseus.cli("verify").returncode == 0
     for target in ("nothing", "acme==3.0", "acme-9.0-py3-none-any.whl"):
         done = caseus.cli("project", "yank", target)
@@ -149,7 +136,7 @@ def test_yank_and_delete_are_seen_at_the_next_request(caseus: CaseusServer) -> N
 
 
 def test_the_reason_of_an_error_is_in_the_status_line(caseus: CaseusServer) -> None:
-    answer = upload(caseus, ("admin", "wrong"))
+    answer = publish(caseus, ("admin", "wrong"))
     assert answer.status == 401
     assert answer.reason == answer.headers["x-error-message"] != "Unauthorized"
 
@@ -175,7 +162,7 @@ def test_a_root_that_can_not_be_made(tmp_path: Path) -> None:
 def test_every_address_of_a_name(start_caseus: Start) -> None:
     server = start_caseus(flags=("--host", "localhost"))
     assert server.url == f"http://localhost:{server.port}/"
-    assert get(f"http://127.0.0.1:{server.port}/livez").status == 200
+    assert ask(f"http://127.0.0.1:{server.port}/livez").status == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -210,7 +197,7 @@ def test_a_second_signal_ends_at_once(start_caseus: Start, second: signal.Signal
 
 
 def test_the_log_is_json_without_a_terminal(caseus: CaseusServer) -> None:
-    get(f"{caseus.url}simple/nothing/")
+    ask(f"{caseus.url}simple/nothing/")
     caseus.stop()
     entries = [json.loads(line) for line in caseus.log.splitlines() if line.startswith("{")]
     assert any("/simple/nothing/" in entry.values() for entry in entries)
@@ -233,33 +220,21 @@ def test_the_password_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-class begun_upload:
-    """A connection over which the first half of an upload was sent and the server has asked for it; and the rest."""
-
-    def __init__(self, server: CaseusServer) -> None:
-        filename, data = make_wheel("acme", "1.0")
-        fields = {
-            ":action": "file_upload", "protocol_version": "1", "metadata_version": "2.1", "filetype": "bdist_wheel",
-            "pyversion": "py3", "name": "acme", "version": "1.0", "summary": "The package acme",
-        }  # fmt: skip
-        body, kind = urllib3.encode_multipart_formdata({**fields, "content": (filename, data)})
-        credentials = base64.b64encode(":".join(server.admin).encode()).decode()
-        head = (
-            f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\nContent-Type: {kind}\r\n"
-            f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
-        )
-        self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
-        self._connection.sendall(head.encode())
-        asked = b"HTTP/1.1 100 Continue\r\n\r\n"
-        assert self._connection.recv(len(asked), socket.MSG_WAITALL) == asked
-        self._connection.sendall(body[:100])
-        self._rest = body[100:]
-
-    def __enter__(self) -> tuple[socket.socket, bytes]:
-        return self._connection, self._rest
-
-    def __exit__(self, *exc: object) -> None:
-        self._connection.close()
+@contextmanager
+def begun_upload(server: CaseusServer) -> Iterator[tuple[socket.socket, bytes]]:
+    """A connection over which the server has asked for an upload's body and got the beginning of it; and the rest."""
+    body, kind = upload_form(*make_wheel("acme", "1.0"))
+    credentials = base64.b64encode(":".join(server.admin).encode()).decode()
+    head = (
+        f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    asked = b"HTTP/1.1 100 Continue\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(len(asked), socket.MSG_WAITALL) == asked
+        connection.sendall(body[:100])
+        yield connection, body[100:]
 
 
 def wait_until_refused(port: int) -> None:
@@ -267,5 +242,5 @@ def wait_until_refused(port: int) -> None:
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=30).close()
-        except ConnectionRefusedError:
+        except ConnectionError:
             return

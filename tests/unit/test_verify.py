@@ -47,7 +47,6 @@ def place(tmp_path: Path) -> Iterator[Place]:
     """acme 1 with METADATA and signature, published; big 1 with METADATA, fetched."""
     storage = FilesystemStorage(tmp_path)
     catalog = Catalog.open(tmp_path)
-    catalog.presence.share()
     place = Place(tmp_path, catalog, storage)
     place.put(f"{TREE}/acme/acme-1.whl", b"wheel")
     metadata = place.put(f"{TREE}/acme/acme-1.whl.metadata", b"Name: acme")

@@ -6,7 +6,7 @@ import json
 from http import HTTPStatus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caseus.errors import (
@@ -70,6 +70,7 @@ def test_every_fault_is_told() -> None:
     assert headers["Vary"] == "Authorization"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=12))
 def test_the_header_is_short_printable_ascii(faults: list[str]) -> None:
     text = header_text(faults)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caseus.errors import Invalid, TooLarge
@@ -28,6 +28,7 @@ def feed(body: bytes, *, limit: int = 1 << 20, size: int = 1000) -> tuple[Intake
     return taken, content
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.binary(max_size=300))
 def test_cuts_make_no_difference(size: int, tail: bytes) -> None:
     body = form_body(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caseus.render import HTML, JSON, PLAIN_HTML, ContentType
@@ -90,6 +90,7 @@ def test_accept_encoding(header: str | None, welcome: bool) -> None:
     assert accepts_gzip(header) is welcome
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_header_breaks_it(header: str) -> None:
     choose_type(header, header.encode("utf-8", "replace"))

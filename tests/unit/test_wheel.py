@@ -9,9 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import urllib3
 
 from caseus import __version__
+from support.clients import ask
 from support.server import CaseusServer
 
 PROJECT = Path(__file__).parents[2]
@@ -37,5 +37,5 @@ def test_the_wheel_starts_alone(tmp_path: Path) -> None:
     run(python, *pip, "install", "--no-deps", wheel)
     run(python, *pip, "check")
     with CaseusServer(tmp_path / "data", command=(str(tmp_path / "venv/bin/caseus"),)) as server:
-        assert urllib3.request("GET", f"{server.url}livez", retries=False).status == 200
+        assert ask(f"{server.url}livez").status == 200
         assert server.cli("verify").returncode == 0

@@ -40,16 +40,22 @@ def _acquire(fd: int, timeout: float) -> None:
 
 
 class Presence:
-    """Held by every process that serves a root: shared, or for a moment alone, to clean up after the dead."""
+    """Held by every process that has a root open: shared, or for a moment alone, to clean up after the dead."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self.alone = False
+        fcntl.flock(self._fd, fcntl.LOCK_SH)
+
+    def try_alone(self) -> bool:
+        """Keep all others out, until `share`; False if another is there."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.alone = True
         except BlockingIOError:
-            fcntl.flock(self._fd, fcntl.LOCK_SH)
-            self.alone = False
+            fcntl.flock(self._fd, fcntl.LOCK_SH)  # a failed conversion may have given the old lock up (flock(2))
+        else:
+            self.alone = True
+        return self.alone
 
     def share(self) -> None:
         """Let others in."""

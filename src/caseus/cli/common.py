@@ -151,7 +151,6 @@ def open_catalog(where: Where, *, make: bool = False) -> Iterator[Catalog]:
 
     catalog = Catalog.open(root)
     try:
-        catalog.presence.share()  # nothing is cleaned up here, and a server that starts now must not wait for us
         yield catalog
     finally:
         catalog.close()

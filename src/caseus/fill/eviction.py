@@ -37,7 +37,7 @@ class Evictor:
     def run(self) -> None:
         if not self._is_over():
             return
-        fd = os.open(self._folder / "evict.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             self._evict()

@@ -14,6 +14,7 @@ import hashlib
 import os
 import secrets
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import msgspec
 
 from caseus.errors import Unavailable, UnavailableKind
 
+_WORDS_KEPT = 60.0  # seconds
 _OPEN, _VERIFIED, _FAILED = 0o600, 0o444, 0o400
 
 
@@ -64,7 +66,7 @@ def clean(folder: Path) -> None:
         finally:
             os.close(fd)
     for path in folder.iterdir():
-        if path.name.partition(".")[0] not in living and path.suffix != ".lock":
+        if path.name.partition(".")[0] not in living:
             path.unlink(missing_ok=True)
 
 
@@ -125,7 +127,8 @@ class Part:
         self.remove(lock)
 
     def failed(self, lock: int, error: Unavailable) -> None:
-        """Every reader gets the error. The words stay when the part is gone: a reader may come late to them."""
+        """Every reader gets the error. The words stay for a while when the part is gone: a reader may be late."""
+        self._forget_old_words()
         with suppress(OSError):  # on a full disk the verdict must do without words
             self._write(PartState(inode=os.fstat(lock).st_ino, error=str(error), kind=error.kind))
         os.fchmod(lock, _FAILED)
@@ -139,6 +142,13 @@ class Part:
         if self.is_current(lock):  # else somebody emptied the folder by hand, and the names are another filler's
             self._state.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
+
+    def _forget_old_words(self) -> None:
+        now = time.time()
+        for path in self._state.parent.glob("*.json"):
+            with suppress(FileNotFoundError):
+                if now - path.stat().st_mtime > _WORDS_KEPT and not path.with_suffix(".part").exists():
+                    path.unlink()
 
     def _open_to_fill(self, create: bool) -> int:
         flags = os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)

@@ -12,12 +12,13 @@ from packaging.utils import NormalizedName
 from caseus.catalog import Catalog, UpstreamPage
 from caseus.errors import NotFound, Unavailable
 from caseus.proxy.locks import KeyedLocks
-from caseus.upstream import NotModified, Page, Upstream
+from caseus.upstream import NotModified, Page, Unreachable, Upstream
 
 BACK_OFF = 10.0
-"""Seconds for which a failing upstream is not asked again about pages that we have."""
+"""Seconds for which a page that failed is not asked for again, nor any that we have if the upstream is out of reach."""
 
 _LONGEST_BACK_OFF = 60.0  # where it says how long by Retry-After
+_MOST_PAUSES = 1000
 _SKEW = 60.0  # a page from further in the future was kept before the clock was set back
 
 log: Any = structlog.get_logger(__name__)
@@ -40,40 +41,38 @@ class Pages:
         self._catalog, self._upstream, self._tree = catalog, upstream, tree
         self._ttl, self._clock = ttl, clock
         self._locks = KeyedLocks()
-        self._asked_again: float | None = None  # until then a failing upstream is left alone
+        self._pauses: dict[str, float] = {}  # until when not to ask about a project, under "" about any
 
     def get(self, name: NormalizedName) -> Cached:
         """What the upstream says of the project. NotFound, Unavailable (if nothing older is there)."""
-        cached = self._usable(self._catalog.page(self._tree, name))
+        cached = self._usable(name, self._catalog.page(self._tree, name))
         if cached is not None:
             return cached
         with self._locks.hold(name):
             page = self._catalog.page(self._tree, name)  # another thread may have asked meanwhile
-            return self._usable(page) or self._ask(name, page)
+            return self._usable(name, page) or self._ask(name, page)
 
-    def _usable(self, page: UpstreamPage | None) -> Cached | None:
+    def _usable(self, name: str, page: UpstreamPage | None) -> Cached | None:
         """The page if the upstream need not be asked."""
         if page is None:
             return None
         now = self._clock()
         if now < page.until and page.fetched <= now + _SKEW:
             return Cached(page, page.until, stale=False)
-        pause = self._asked_again
-        if pause is not None and now < pause <= now + _LONGEST_BACK_OFF:
-            return Cached(page, pause, stale=True)
-        return None
+        pause = max(self._pauses.get(name, 0), self._pauses.get("", 0))
+        return Cached(page, pause, stale=True) if now < pause <= now + _LONGEST_BACK_OFF else None
 
     def _ask(self, name: NormalizedName, page: UpstreamPage | None) -> Cached:
         try:
             answer = self._upstream.page(name, page.etag if page else None)
         except NotFound:
-            self._asked_again = None
+            self._answered(name)
             if page is not None:
                 self._catalog.drop_page(self._tree, name)
             raise
         except Unavailable as error:
             return self._fall_back(name, page, error)
-        self._asked_again = None
+        self._answered(name)
         now = self._clock()
         until = now + self._ttl
         if isinstance(answer, Page):
@@ -84,11 +83,19 @@ class Pages:
 
     def _fall_back(self, name: NormalizedName, page: UpstreamPage | None, error: Unavailable) -> Cached:
         pause = min(max(BACK_OFF, error.retry_after or 0), _LONGEST_BACK_OFF)
-        self._asked_again = self._clock() + pause
+        until = self._clock() + pause
+        if len(self._pauses) >= _MOST_PAUSES:
+            self._pauses.clear()
+        self._pauses["" if isinstance(error, Unreachable) else name] = until
         if page is None:
             raise error
         log.warning("upstream.failed", upstream=self._upstream.name, project=name, error=str(error), served="stale")
-        return Cached(page, self._asked_again, stale=True)
+        return Cached(page, until, stale=True)
+
+    def _answered(self, name: NormalizedName) -> None:
+        """It does answer, and about this project."""
+        self._pauses.pop("", None)
+        self._pauses.pop(name, None)
 
     def _save(self, name: NormalizedName, page: Page, now: float, until: float) -> UpstreamPage:
         return self._catalog.save_page(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from caseus.upstream.client import NotModified, Timeouts, Upstream
 from caseus.upstream.pages import Page
-from caseus.upstream.response import Response
+from caseus.upstream.response import Response, Unreachable
 from caseus.upstream.urls import Origin, linked_origins, resolve_upstream, upstream_name
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Page",
     "Response",
     "Timeouts",
+    "Unreachable",
     "Upstream",
     "linked_origins",
     "resolve_upstream",

@@ -29,6 +29,10 @@ _DRAINED = 65_536  # bytes of an error's text that are read so that the connecti
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 
 
+class Unreachable(Unavailable):
+    """The upstream as a whole doesn't answer; what else is Unavailable may be one page's fault."""
+
+
 @contextmanager
 def told(url: str) -> Iterator[None]:
     """Turns what urllib3 raises into Unavailable that says what happened with which URL."""
@@ -37,8 +41,8 @@ def told(url: str) -> Iterator[None]:
     except HTTPError as error:
         # urllib3 counts a refused connection as a kind of ConnectTimeoutError.
         if isinstance(error, ConnectTimeoutError | ReadTimeoutError) and not isinstance(error, NewConnectionError):
-            raise Unavailable(f"the upstream took too long: {shown(url)}", kind="timeout") from error
-        raise Unavailable(f"the upstream {_reason(error)}: {shown(url)}", kind="upstream") from error
+            raise Unreachable(f"the upstream took too long: {shown(url)}", kind="timeout") from error
+        raise Unreachable(f"the upstream {_reason(error)}: {shown(url)}", kind="upstream") from error
 
 
 def _reason(error: HTTPError) -> str:

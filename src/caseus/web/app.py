@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from caseus import __version__
-from caseus.errors import Busy, CaseusError, Invalid, NotFound
+from caseus.errors import Busy, CaseusError, Invalid, NotFound, Unavailable
 from caseus.names import normalize
 from caseus.render import HOME_POLICY, home_html, make_page
 from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 HOME_INDEX: Final = "main"
 _MOST_LOGINS: Final = 100
 """Passwords that wait to be checked: each takes about a tenth of a second of a core."""
+_STOPPING: Final = Unavailable("the server is stopping: try again", kind="local", retry_after=5)
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.web")
 
 
@@ -86,14 +88,16 @@ class App:
                 request.failure = "the client left"
                 return
             except (CaseusError, Refusal) as error:
+                request.failure = str(error)
                 answer = self._told(request, error)
+            except asyncio.CancelledError:  # the grace time at shutdown is over; nothing else cancels
+                request.failure = "the server stopped"
+                answer = self._told(request, _STOPPING)
             except Exception:
+                request.failure = "unexpected error"
                 _log.exception("unexpected error", request_id=request.id, path=request.shown_path())
-                if outgoing.status is not None:
-                    request.failure = "unexpected error"
-                    return
                 answer = problem_answer(unexpected(request.id), request_id=request.id, private=self._private)
-            if answer is not None:
+            if answer is not None and outgoing.status is None:
                 await self._finish(request, answer, outgoing)
 
     async def _finish(self, request: Request, answer: Answer, send: Send) -> None:

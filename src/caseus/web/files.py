@@ -109,8 +109,9 @@ class Files:
 
     async def _begin(self, asked: Asked, wanted: Range, gone: asyncio.Task[None]) -> _Opened | None:
         blob = await in_thread(
-            self._threads.pages,
+            self._threads.opens,
             lambda: asked.index.open(asked.project, asked.filename, wanted.start, wanted.stop),
+            undo=lambda opened: opened.close(),
         )
         try:
             data, state = await in_thread(self._threads.files, lambda: blob.available(CHUNK))

@@ -18,19 +18,22 @@ class Threads:
     """The pools of one application."""
 
     def __init__(self) -> None:
-        self.pages = ThreadPoolExecutor(32, thread_name_prefix="page")  # may wait for an upstream
+        self.pages = ThreadPoolExecutor(64, thread_name_prefix="page")  # may wait for an upstream
+        self.opens = ThreadPoolExecutor(32, thread_name_prefix="open")  # files; may wait for an upstream
         self.files = ThreadPoolExecutor(8, thread_name_prefix="file")  # disk reads, never wait for others
         self.uploads = ThreadPoolExecutor(16, thread_name_prefix="upload")  # write, hash, check, publish
         self.people = ThreadPoolExecutor(4, thread_name_prefix="people")  # passwords
 
     def close(self) -> None:
-        for pool in (self.pages, self.files, self.uploads, self.people):
+        for pool in (self.pages, self.opens, self.files, self.uploads, self.people):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def in_thread(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+async def in_thread(
+    pool: ThreadPoolExecutor, function: Callable[[], T], *, undo: Callable[[T], object] | None = None
+) -> T:
     """The function's result. When cancelled it still waits for the thread: what the function works on must not be
-    closed under it."""
+    closed under it. `undo` then takes the result back, as nobody else will."""
     running = pool.submit(function)
     future = asyncio.wrap_future(running)
     try:
@@ -38,6 +41,6 @@ async def in_thread(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         if not running.cancel():
             await asyncio.wait([future])
-            if not future.cancelled():
-                future.exception()  # taken, so that nobody complains of it at exit
+            if not future.cancelled() and future.exception() is None and undo is not None:
+                undo(future.result())
         raise

@@ -38,7 +38,7 @@ class Uploads:
     async def take(self, request: Request, publisher: Publisher, principal: Principal) -> Answer:
         """The answer to an upload by who was already found to have the right. Every error leaves nothing behind."""
         intake = Intake(self._check_head(request), max_file_bytes=self._max_file_bytes)
-        staged = await in_thread(self._threads.uploads, publisher.stage)
+        staged = await in_thread(self._threads.uploads, publisher.stage, undo=lambda made: made.close())
         try:
             await self._receive(request.body, intake, staged)
             _check_action(action_of(request.query) or _last(intake.pairs, ":action"))
