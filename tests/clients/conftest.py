@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from support.clients import Shell
 from support.server import CaseusServer
+from support.upstream import FakeUpstream
 
 
 @pytest.fixture
@@ -34,3 +36,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CaseusServer]:
     """One server without an upstream for the tests of a module, which use project names of their own."""
     with CaseusServer(tmp_path_factory.mktemp("shared") / "root") as server:
         yield server
+
+
+class Cached(NamedTuple):
+    server: CaseusServer
+    upstream: FakeUpstream
+
+
+@pytest.fixture(scope="module")
+def cached_by_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cached]:
+    root = tmp_path_factory.mktemp("cached") / "root"
+    with FakeUpstream() as upstream, CaseusServer(root, upstream=upstream.url) as server:
+        yield Cached(server, upstream)
+
+
+@pytest.fixture
+def cached(cached_by_all: Cached) -> Cached:
+    """One server and its upstream for the tests of a module, which use project names of their own."""
+    upstream = cached_by_all.upstream
+    upstream.style, upstream.ranges, upstream.etags = "json", True, True
+    upstream.forget()
+    return cached_by_all

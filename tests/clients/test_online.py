@@ -48,7 +48,8 @@ def test_a_dozen_packages(client: str, shell: Shell, dead_port: int, tmp_path: P
 
     unplugged = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), f"http://127.0.0.1:{dead_port}")
     unplugged |= {name.upper(): value for name, value in unplugged.items()} | {"no_proxy": "", "NO_PROXY": ""}
-    with CaseusServer(root, upstream=upstream, environ=unplugged) as server:
+    flags = ("--upstream-ttl", "0")  # every page is asked for again, and must be served although that fails
+    with CaseusServer(root, upstream=upstream, environ=unplugged, flags=flags) as server:
         other = Shell(tmp_path / "other-home")
         other.install(client, f"{server.url}simple/", "--only-binary", ":all:", *PACKAGES, into=tmp_path / "2").ok()
         assert installed(tmp_path / "2") == first

@@ -99,7 +99,8 @@ class Shell:
     def install(self, client: str, index: str, *what: str | Path, into: Path) -> Ran:
         """`what` (requirements and flags) by "pip" or "uv" into a folder of its own."""
         if client == "pip":
-            return self.pip("install", "-q", "--no-cache-dir", "--index-url", index, "--target", into, *what)
+            flags = ("-q", "--no-cache-dir", "--no-compile", "--index-url", index, "--target", into)
+            return self.pip("install", *flags, *what)
         python = tool("python")
         return self.uv("pip", "install", "--python", python, "--default-index", index, "--target", into, *what)
 

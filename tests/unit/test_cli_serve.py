@@ -183,6 +183,7 @@ def test_the_grace_time_is_the_limit(start_caseus: Start) -> None:
     with begun_upload(server):
         os.kill(server.pid, signal.SIGTERM)
         assert server.process.wait(30) == 0
+    assert "Traceback" not in server.log
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])

@@ -19,7 +19,7 @@ def test_lines_are_relative_to_the_base_url() -> None:
     page = text()
     for line in (
         "pip install --index-url https://pkgs.example.com/team/simple/ PACKAGE",
-        "uv pip install --index-url https://pkgs.example.com/team/simple/ PACKAGE",
+        "uv pip install --default-index https://pkgs.example.com/team/simple/ PACKAGE",
         "twine upload --repository-url https://pkgs.example.com/team/legacy/ dist/*",
         "uv publish --publish-url https://pkgs.example.com/team/legacy/ dist/*",
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +74,33 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
     status_reason: str | None = None
 
 
+class _Bodies:
+    """Bodies as they were decoded last: a page of thousands of files is asked for with each of them."""
+
+    _LIMIT = 4 * 1024 * 1024  # bytes before decoding, which makes some twelve times as many
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str], tuple[bytes, _Body]] = OrderedDict()
+        self._weight = 0
+
+    def decode(self, tree: str, name: str, raw: bytes) -> _Body:
+        with self._guard:
+            kept = self._kept.get((tree, name))
+            if kept is not None and kept[0] == raw:
+                self._kept.move_to_end((tree, name))
+                return kept[1]
+        body = _body_decoder.decode(zstandard.decompress(raw))
+        with self._guard:
+            before = self._kept.pop((tree, name), None)
+            self._weight += len(raw) - (len(before[0]) if before else 0)
+            self._kept[tree, name] = (raw, body)
+            while self._weight > self._LIMIT:
+                _, (dropped, _) = self._kept.popitem(last=False)
+                self._weight -= len(dropped)
+        return body
+
+
 _body_decoder = msgspec.json.Decoder(_Body)
 
 
@@ -81,6 +109,7 @@ class Fetched(Database):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._bodies = _Bodies()
         self._used: dict[tuple[str, str, str], float] = {}
         self._used_guard = threading.Lock()
 
@@ -90,7 +119,7 @@ class Fetched(Database):
         row = self._row(_page, tree=tree, name=name)
         if row is None:
             return None
-        body = _body_decoder.decode(zstandard.decompress(row["body"]))
+        body = self._bodies.decode(tree, name, row["body"])
         return UpstreamPage(
             files=body.files,
             versions=body.versions,

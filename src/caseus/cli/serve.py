@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ def serve(root: str | None = None, /, *, settings: Settings = DEFAULTS) -> int:
     """
     agreed = agree_on_root(root, settings.root, os.environ)
     loaded = load_config(replace(settings, root=agreed))
+    gc.disable()  # a start makes no garbage worth looking for; the server enables it when it is ready
     from caseus.server import process
 
     try:

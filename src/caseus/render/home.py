@@ -91,7 +91,7 @@ def _install_lines(base_url: str) -> Iterator[Line]:
     yield Line("pip, from now on", f"pip config set global.index-url {simple}")
     if trust:
         yield Line("pip, as this address has no TLS", f"pip config set global.trusted-host {trust}")
-    yield Line("uv, once", f"uv pip install --index-url {simple} PACKAGE")
+    yield Line("uv, once", f"uv pip install --default-index {simple} PACKAGE")
     yield Line("uv, in pyproject.toml", f'[[tool.uv.index]]\nurl = "{simple}"\ndefault = true')
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -41,6 +42,7 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(stream)],
         )
     )
+    handler.addFilter(_is_no_cancellation)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
@@ -77,6 +79,11 @@ def _clean_value(value: object) -> object:
     if isinstance(value, logging.LogRecord):  # ProcessorFormatter's own
         return value
     return clean(str(value))
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """uvicorn logs a traceback for each request that it cancels itself when the grace time is over."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _renderer(stream: TextIO) -> Processor:

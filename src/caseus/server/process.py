@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -18,6 +19,7 @@ import uvicorn
 
 from caseus import site
 from caseus.config import Config, Loaded
+from caseus.errors import Unavailable
 from caseus.folder import make_root
 from caseus.server import logs, sockets, welcome
 from caseus.server.admin import make_first_admin
@@ -45,7 +47,10 @@ def run(config: Config, loaded: Loaded) -> int:
         welcome.show(text, sys.stderr)
         server = Server(_uvicorn_config(create_app(opened), config), on_ready=lambda: _say_ready(address))
         server.take_signals()
-        server.run(listeners)
+        try:
+            server.run(listeners)
+        except SystemExit:  # uvicorn's word for an application that failed to start; it has logged why
+            raise Unavailable("the application failed to start: see the log", kind="local") from None
         return 0
     finally:
         opened.close()
@@ -75,6 +80,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
+        gc.freeze()  # what a start has made stays: no collection need ever look at it
+        gc.enable()
         if self.started and not self.should_exit:
             self._on_ready()
 

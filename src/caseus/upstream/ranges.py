@@ -17,7 +17,7 @@ _REQUESTS = 64
 
 
 class RangesRefused(Exception):
-    """The server sends the whole file only, or can't say that the ranges are of one and the same file."""
+    """The server sends the whole file only."""
 
 
 class Fetch(Protocol):
@@ -51,9 +51,8 @@ class RangedFile(io.RawIOBase):
             if response.status != 206 or response.size is None:
                 raise RangesRefused
             self.size = response.size
+            # Some mirrors send neither: then the length, and the archive's own checksums, tell that it is one file.
             self._etag, self._last_modified = response.strong_etag, response.header("Last-Modified")
-            if self._etag is None and self._last_modified is None:
-                raise RangesRefused
             self._keep(response, response.start)
             if response.start + self.fetched != self.size:
                 raise RangesRefused

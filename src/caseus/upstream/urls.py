@@ -77,8 +77,9 @@ def request_target(url: str) -> str:
 
 def linked_origins(files: Iterable[File]) -> frozenset[Origin]:
     """The https origins that a page links: besides the upstream's own, these may be contacted for its files."""
-    urls = {url for file in files for url in (file.url, file.metadata_url, file.sig_url) if url}
-    return frozenset(origin for origin in map(origin_of, urls) if origin.scheme == "https")
+    urls = (url for file in files for url in (file.url, file.metadata_url, file.sig_url) if url)
+    sites = {"/".join(url.split("/", 3)[:3]) for url in urls}  # without their paths a few are left of thousands
+    return frozenset(origin for origin in map(origin_of, sites) if origin.scheme == "https")
 
 
 def upstream_name(url: str) -> str:
