@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from support.clients import Shell
+from support.clients import Cached, Shell
 from support.server import CaseusServer
 from support.upstream import FakeUpstream
 
@@ -36,11 +35,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CaseusServer]:
     """One server without an upstream for the tests of a module, which use project names of their own."""
     with CaseusServer(tmp_path_factory.mktemp("shared") / "root") as server:
         yield server
-
-
-class Cached(NamedTuple):
-    server: CaseusServer
-    upstream: FakeUpstream
 
 
 @pytest.fixture(scope="module")

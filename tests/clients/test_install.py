@@ -15,8 +15,7 @@ from typing import Literal
 
 import pytest
 
-from clients.conftest import Cached
-from support.clients import JSON, Shell, ask, installed, listed, tool, upload
+from support.clients import JSON, Cached, Shell, ask, installed, listed, tool, upload
 from support.packages import make_sdist, make_wheel, metadata, sha256
 from support.server import CaseusServer
 from support.upstream import FakeUpstream, Options

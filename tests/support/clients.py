@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from support.packages import sha256
+from support.server import CaseusServer
+from support.upstream import FakeUpstream
 
 TOOLS = Path(__file__).parents[2] / ".venv-clients" / "bin"
 Login = tuple[str, str]
@@ -134,6 +136,13 @@ class Shell:
             "POETRY_KEYRING_ENABLED": "false",
         }
         return self.run(tool("poetry"), "publish", "-n", "-r", "t", "--dist-dir", str(folder), env=env, cwd=project)
+
+
+class Cached(NamedTuple):
+    """A server and the upstream behind it."""
+
+    server: CaseusServer
+    upstream: FakeUpstream
 
 
 def name_and_version(filename: str) -> tuple[str, str]:
