@@ -42,7 +42,7 @@ def current(path: Path) -> str | None:
         raise Unavailable(f"the catalog {path.name} can't be opened: {error}", kind="local") from None
     except sqlite3.DatabaseError as error:
         raise Invalid(
-            f"{path.name} is no catalog of caseus, or is damaged ({error}): restore a backup, or move it away"
+            f"{path.name} is no catalog of caseus, or is damaged ({error}): run `caseus reindex`, or restore a backup"
         ) from None
 
 

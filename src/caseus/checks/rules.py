@@ -6,7 +6,7 @@ a rule asks for it; the runner takes that as the rule's faults too, and tells ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Generic, TypeVar, get_args
 
 from packaging.specifiers import SpecifierSet
@@ -215,10 +215,21 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def find_faults(upload: Upload) -> list[str]:
+FILE_RULES: tuple[Rule, ...] = (
+    archive,
+    metadata_fields,
+    metadata_version,
+    metadata_name,
+    metadata_version_field,
+    requires_python,
+)
+"""Those that judge the file alone, whatever form it came with."""
+
+
+def find_faults(upload: Upload, rules: Sequence[Rule] = RULES) -> list[str]:
     """Every fault that any rule finds, each once, in the rules' order."""
     faults: dict[str, None] = {}
-    for rule in RULES:
+    for rule in rules:
         try:
             for fault in rule(upload):
                 faults[fault] = None

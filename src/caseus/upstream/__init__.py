@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from caseus.upstream.client import NotModified, Timeouts, Upstream
+from caseus.upstream.contact import NotContacted
 from caseus.upstream.pages import Page
 from caseus.upstream.response import Response, Unreachable
 from caseus.upstream.urls import Origin, linked_origins, resolve_upstream, upstream_name
 
 __all__ = [
+    "NotContacted",
     "NotModified",
     "Origin",
     "Page",

@@ -20,12 +20,16 @@ from caseus import __version__
 from caseus.errors import Unavailable
 from caseus.upstream.contact import Contact, Resolve, pool_manager, resolve_host
 from caseus.upstream.formats import parse_page
+from caseus.upstream.lists import parse_list
 from caseus.upstream.pages import Page
 from caseus.upstream.response import Response, told
 from caseus.upstream.urls import Origin, basic_auth, origin_of, request_target, shown, upstream_name, without_userinfo
 
 PAGE_LIMIT = 64 * 1024 * 1024
 """Decoded bytes of one page."""
+
+LIST_LIMIT = 256 * 1024 * 1024
+"""Decoded bytes of the list of projects: the public index's is a tenth of that."""
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.1, text/html;q=0.01"
 """What pip sends: indexes are known to answer this one well."""
@@ -98,6 +102,14 @@ class Upstream:
             response.check(f"project {name}")
             body = response.body(PAGE_LIMIT, deadline)
             return msgspec.structs.replace(parse_page(name, body, response.url), etag=response.etag)
+
+    def projects(self) -> tuple[NormalizedName, ...]:
+        """The names that its list of projects tells, sorted. NotFound where it has no such list, Unavailable."""
+        deadline = time.monotonic() + self.timeouts.page
+        headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
+        with self._request(self.url, headers, frozenset()) as response:
+            response.check("list of projects")
+            return parse_list(response.body(LIST_LIMIT, deadline), response.url)
 
     def fetch(
         self,

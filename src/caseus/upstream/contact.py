@@ -37,6 +37,10 @@ def resolve_host(host: str) -> list[str]:
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
+class NotContacted(Unavailable):
+    """Refused by the rules above: to ask again is no use."""
+
+
 class Contact:
     """Judges URLs and addresses for one upstream; `own` is its origin."""
 
@@ -49,9 +53,9 @@ class Contact:
         try:
             origin = origin_of(url)
         except Invalid as error:
-            raise Unavailable(f"the upstream {self.own.authority} links what is {error}", kind="upstream") from None
+            raise NotContacted(f"the upstream {self.own.authority} links what is {error}", kind="upstream") from None
         if origin != self.own and not (origin.scheme == "https" and origin in linked):
-            raise Unavailable(
+            raise NotContacted(
                 f"the upstream {self.own.authority} leads to {shown(url)}, which is neither its own origin nor an "
                 "https host that its page links: not contacted",
                 kind="upstream",
@@ -72,7 +76,7 @@ class Contact:
 
     def _check_address(self, origin: Origin, address: Address) -> None:
         if origin != self.own and not self._permits(_unwrap(address)):
-            raise Unavailable(
+            raise NotContacted(
                 f"the upstream {self.own.authority} leads to {origin.authority}, which has the private or reserved "
                 f"address {address}: not contacted",
                 kind="upstream",
