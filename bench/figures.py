@@ -117,6 +117,8 @@ def big_file(work: Path) -> None:
         (work / small).write_bytes(data)
         upload(server, work / small)
         before = memory(server.pid, "VmRSS")
+        # The login of the first upload took 64 MiB for its password hash and gave them back: that peak is forgotten.
+        Path(f"/proc/{server.pid}/clear_refs").write_text("5")
         begin = time.perf_counter()
         upload(server, wheel)
         up = time.perf_counter() - begin

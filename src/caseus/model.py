@@ -41,7 +41,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Validity(msgspec.Struct, frozen=True, kw_only=True):
     """How long what was read stays right.
 
-    `serials`: (tree, project, serial) that were read, serial 0 for absence; right while the catalog still says the same.
+    `serials`: (tree, project, serial) that were read, 0 for absence; right while the catalog says the same.
     `until`: Unix seconds after which it must be asked for again, None for never. `fetched`: Unix seconds of the last
     word from the upstream. `stale`: the upstream failed and this is an older answer.
     """

@@ -10,10 +10,13 @@ import io
 from collections.abc import Iterable
 
 import msgspec
+import structlog
 
 from caseus.catalog import Catalog, HostedFile, Tombstone
-from caseus.errors import NotFound, Unavailable
+from caseus.errors import CaseusError, NotFound, Unavailable
 from caseus.storage import Storage, packages_key
+
+_log = structlog.get_logger(__name__)
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -80,11 +83,17 @@ class PackageLists:
         return lines(self._catalog.hosted_files(tree, project), self._catalog.tombstones(tree, project))
 
     def catch_up(self) -> None:
-        """Write the lists that a kill, or a full disk, left behind the journal."""
+        """Write the lists that a kill, or a full disk, left behind the journal; what fails again waits for a start."""
+        if self._catalog.listed < self._catalog.serial():
+            try:
+                self._catalog.writer.write(lambda _: self._write_behind())  # a job has the lock of all who write lists
+            except (CaseusError, OSError) as error:
+                _log.error("lists.behind", error=str(error))
+
+    def _write_behind(self) -> None:
         serial = self._catalog.serial()
-        if self._catalog.listed < serial:
-            self.write(self._catalog.hosted_changes(self._catalog.listed))
-            self._catalog.listed = serial
+        self.write(self._catalog.hosted_changes(self._catalog.listed))
+        self._catalog.listed = serial
 
 
 def _file(file: HostedFile) -> Line:

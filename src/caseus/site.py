@@ -87,8 +87,8 @@ def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock:
         for proxy in proxies:
             proxy.clean()
         catalog.clear_claims()
-        lists.catch_up()
         catalog.presence.share()
+    lists.catch_up()
     catalog.writer.after_commit = lists.write
     access = Access(catalog, open_reading=config.read == "all", clock=clock)
     main = HostedIndex(MAIN, FirstFound([local, *proxies]), publisher)

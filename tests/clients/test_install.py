@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from support.clients import JSON, Cached, Shell, ask, installed, listed, tool, upload
 from support.packages import make_sdist, make_wheel, metadata, sha256
@@ -158,7 +159,7 @@ def test_digests_of_an_upstream_break_no_client(
     """Whatever it tells, before and after we have the file: pip dies of names that its hashlib does not know."""
     server, upstream = cached
     upstream.style = style
-    name = f"alpha-{client}-{style}-{hashes}"
+    name = canonicalize_name(f"alpha-{client}-{style}-{hashes}")
     filename, data = make_wheel(name, "1.0")
     upstream.projects[name] = [(filename, data, Options(hashes=HASHES[hashes](data)))]
     for into in ("cold", "warm"):

@@ -2,134 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
 
-from support.clients import JSON, Shell, ask, installed, listed, upload
-from support.packages import make_wheel
+from support.clients import JSON, Cached, Shell, ask, installed, listed, upload
+from support.packages import make_wheel, metadata
 from support.server import CaseusServer
-from support.upstream import FakeUpstream, Listed, Options
+from support.upstream import FakeUpstream, Options
 
-SPELLINGS = ["acme-secret", "Acme_Secret", "acme.secret", "ACME--SECRET", "acme-_.secret", "acme%2Dsecret"]
-FILE = "acme_secret-9.0-py3-none-any.whl"
-OTHER_FILE = "Acme.Secret-9.0.tar.gz"
 CASES = ["published", "deleted", "reserved"]
-HTML = "text/html"
+PRIVATE = ("--private", "acme-reserved*")
 
 
-@pytest.fixture
-def upstream() -> Iterator[FakeUpstream]:
-    """Someone else took the private name there, with a higher version."""
-    signed = Options(metadata=b"Metadata-Version: 2.1\nName: acme-secret\nVersion: 9.0\n", signature=b"s", gpg_sig=True)
-    projects: dict[str, list[Listed]] = {
-        "acme-secret": [(*make_wheel("acme-secret", "9.0"), signed)],
-        "acme-app": [make_wheel("acme-app", "9.0")],
-        "public": [make_wheel("public", "1.0")],
-    }
-    with FakeUpstream(projects) as server:
-        yield server
+def name_of(case: str) -> str:
+    return f"acme-{case}-name"
 
 
-def make_private(server: CaseusServer, case: str) -> None:
-    """What the name is here; "reserved" needs only the flag that `flags` gives."""
-    if case != "reserved":
-        assert upload(server.url, *make_wheel("acme-secret", "1.0"), login=server.admin).status == 200
-    if case == "deleted":
-        assert server.cli("project", "delete", "acme-secret", "--yes").returncode == 0
+def spellings(name: str) -> list[str]:
+    first, second, third = name.split("-")
+    return [
+        name,
+        f"{first.title()}_{second.title()}_{third}",
+        f"{first}.{second}.{third}",
+        f"{first.upper()}--{second}-{third}",
+        f"{first}-_.{second}-{third}",
+        f"{first}%2D{second}%5f{third}",
+    ]
 
 
-def flags(case: str) -> tuple[str, ...]:
-    return ("--private", "acme-*") if case == "reserved" else ()
+def wheel_name(name: str, version: str) -> str:
+    return make_wheel(name, version)[0]
+
+
+def take_upstream(upstream: FakeUpstream, *names: str) -> None:
+    """Someone else has these names there, with a higher version."""
+    for name in names:
+        told = Options(metadata=metadata(name, "9.0"), signature=b"signature", gpg_sig=True)
+        upstream.projects[name] = [(*make_wheel(name, "9.0"), told)]
+
+
+def publish(server: CaseusServer, name: str) -> None:
+    assert upload(server.url, *make_wheel(name, "1.0"), login=server.admin).status == 200
 
 
 def asked_upstream(upstream: FakeUpstream, name: str) -> list[str]:
     """Paths that tell the upstream the name, in whatever spelling."""
-    segments = {request.path: request.path.strip("/").split("/") for request in upstream.requests}
-    return [path for path, parts in segments.items() if any(canonicalize_name(part).startswith(name) for part in parts)]
+    paths = {request.path for request in upstream.requests}
+    return [path for path in paths if any(canonicalize_name(part).startswith(name) for part in path.split("/"))]
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cached]:
+    """A server where each of the three names is private in its own way, and was so before anybody asked for it."""
+    root = tmp_path_factory.mktemp("private") / "root"
+    with FakeUpstream() as upstream, CaseusServer(root, upstream=upstream.url, flags=PRIVATE) as server:
+        take_upstream(upstream, *map(name_of, CASES))
+        take_upstream(upstream, "public")
+        publish(server, name_of("published"))
+        publish(server, name_of("deleted"))
+        assert server.cli("project", "delete", name_of("deleted"), "--yes").returncode == 0
+        yield Cached(server, upstream)
+        assert asked_upstream(upstream, "acme") == []
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_route_asks_upstream(upstream: FakeUpstream, start_caseus: Callable[..., CaseusServer], case: str) -> None:
-    server = start_caseus(upstream=upstream.url, flags=flags(case))
-    make_private(server, case)
-    statuses: dict[str, set[int]] = {"page": set(), "file": set()}
+def test_no_route_asks_upstream(private: Cached, case: str) -> None:
+    server, upstream = private
+    name = name_of(case)
+    pages, files = set(), set()
     for base in (server.url, f"{server.url}main/"):
-        for spelling in SPELLINGS:
+        for spelling in spellings(name):
             page = f"{base}simple/{spelling}"
             for target in (f"{page}/", page, f"{page}/?format={JSON}"):
-                for accept in (JSON, HTML):
-                    for method in ("GET", "HEAD"):
-                        answer = ask(target, method, headers={"Accept": accept})
-                        statuses["page"].add(answer.status)
-            for filename in (FILE, OTHER_FILE):
+                for accept in (JSON, "text/html"):
+                    pages |= {ask(target, method, headers={"Accept": accept}).status for method in ("GET", "HEAD")}
+            for filename in (wheel_name(name, "9.0"), f"{name}-9.0.tar.gz"):
                 for ending in ("", ".metadata", ".asc", ".provenance"):
-                    for method in ("GET", "HEAD"):
-                        answer = ask(f"{page}/{filename}{ending}", method, headers={"Range": "bytes=0-9"})
-                        statuses["file"].add(answer.status)
+                    target = f"{page}/{filename}{ending}"
+                    files |= {ask(target, method, headers={"Range": "bytes=0-9"}).status for method in ("GET", "HEAD")}
             ask(f"{base}pypi/{spelling}/json")
-    assert asked_upstream(upstream, "acme-secret") == []
-    assert statuses["page"] <= {200, 301, 302, 307, 308}
-    assert 200 in statuses["page"]
-    assert statuses["file"] <= {404, 301, 302, 307, 308}
-    assert 404 in statuses["file"]
-    expected = ["acme_secret-1.0-py3-none-any.whl"] if case == "published" else []
-    assert list(listed(server.url, "acme-secret")) == expected
-    assert listed(server.url, "public")
-    assert asked_upstream(upstream, "public") == ["/simple/public/"]
+    assert asked_upstream(upstream, name) == []
+    assert 200 in pages and pages <= {200, 301, 302, 307, 308}
+    assert 404 in files and files <= {404, 301, 302, 307, 308}
+    assert list(listed(server.url, name)) == ([wheel_name(name, "1.0")] if case == "published" else [])
 
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
 @pytest.mark.parametrize("case", CASES)
-def test_install(
-    upstream: FakeUpstream,
-    start_caseus: Callable[..., CaseusServer],
-    shell: Shell,
-    client: str,
-    case: str,
-    tmp_path: Path,
-) -> None:
+def test_install(private: Cached, shell: Shell, client: str, case: str, tmp_path: Path) -> None:
     """The private release wins over the higher one upstream; without any private release nothing is installed."""
-    server = start_caseus(upstream=upstream.url, flags=flags(case))
-    make_private(server, case)
-    index = f"{server.url}simple/"
-    ran = shell.install(client, index, "Acme.Secret", into=tmp_path / "site")
+    server, upstream = private
+    name, index = name_of(case), f"{server.url}simple/"
+    ran = shell.install(client, index, spellings(name)[1], into=tmp_path / "site")
     if case == "published":
         ran.ok()
-        assert installed(tmp_path / "site") == {"acme-secret": "1.0"}
+        assert installed(tmp_path / "site") == {name: "1.0"}
     else:
         ran.failed()
-    shell.install(client, index, "acme_secret==9.0", into=tmp_path / "pinned").failed()
-    assert asked_upstream(upstream, "acme-secret") == []
+    shell.install(client, index, f"{name}==9.0", into=tmp_path / "pinned").failed()
+    assert asked_upstream(upstream, name) == []
     shell.install(client, index, "public", into=tmp_path / "public").ok()
+    assert "/simple/public/" in asked_upstream(upstream, "public")  # what is not private is asked
 
 
-def test_a_name_that_was_fetched_before_it_was_published(
-    upstream: FakeUpstream, start_caseus: Callable[..., CaseusServer]
-) -> None:
+def test_a_name_that_was_fetched_before_it_was_published(private: Cached) -> None:
     """Publishing takes the name over: what was fetched is gone at once, and its files are asked for no more."""
-    server = start_caseus(upstream=upstream.url)
-    assert list(listed(server.url, "acme-secret")) == [FILE]
-    assert ask(f"{server.url}simple/acme-secret/{FILE}").status == 200
-    make_private(server, "published")
-    upstream.forget()
-    assert list(listed(server.url, "acme-secret")) == ["acme_secret-1.0-py3-none-any.whl"]
+    server, upstream = private
+    name, fetched = "once-public", wheel_name("once-public", "9.0")
+    take_upstream(upstream, name)
+    assert list(listed(server.url, name)) == [fetched]
+    assert ask(f"{server.url}simple/{name}/{fetched}").status == 200
+    publish(server, name)
+    before = upstream.count(f"/simple/{name}/"), upstream.count(upstream.file_path(name, fetched))
+    assert list(listed(server.url, name)) == [wheel_name(name, "1.0")]
     for ending in ("", ".metadata", ".asc"):
-        assert ask(f"{server.url}simple/acme-secret/{FILE}{ending}").status == 404
-    assert asked_upstream(upstream, "acme-secret") == []
-    assert not list(server.root.glob("fetched/*/acme-secret/*"))
+        assert ask(f"{server.url}simple/{name}/{fetched}{ending}").status == 404
+    assert (upstream.count(f"/simple/{name}/"), upstream.count(upstream.file_path(name, fetched))) == before
+    assert not list(server.root.glob(f"fetched/*/{name}/*"))
 
 
-def test_private_names_outlive_a_restart_without_the_flag(
-    upstream: FakeUpstream, tmp_path: Path, start_caseus: Callable[..., CaseusServer]
-) -> None:
-    """A tombstone keeps the name ours for good."""
-    root = tmp_path / "root"
-    with CaseusServer(root, upstream=upstream.url) as server:
-        make_private(server, "deleted")
-    again = start_caseus(root=root, upstream=upstream.url)
-    assert listed(again.url, "acme-secret") == {}
-    assert ask(f"{again.url}simple/acme-secret/").status == 200
-    assert asked_upstream(upstream, "acme-secret") == []
+def test_a_tombstone_outlives_a_restart(tmp_path: Path) -> None:
+    with FakeUpstream() as upstream:
+        name, root = "acme-gone-name", tmp_path / "root"
+        take_upstream(upstream, name)
+        with CaseusServer(root, upstream=upstream.url) as server:
+            publish(server, name)
+            assert server.cli("project", "delete", name, "--yes").returncode == 0
+        with CaseusServer(root, upstream=upstream.url) as server:
+            assert listed(server.url, name) == {}
+            assert ask(f"{server.url}simple/{name}/").status == 200
+            assert asked_upstream(upstream, name) == []

@@ -50,7 +50,7 @@ def test_nothing_of_it_may_be_kept_by_shared_caches(closed: CaseusServer, reader
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
 def test_anonymous_install_fails(closed: CaseusServer, shell: Shell, client: str, tmp_path: Path) -> None:
-    flags = ("-vv", "--no-input") if client == "pip" else ()  # pip tells nothing of it otherwise
+    flags = ("-vvv", "--no-input") if client == "pip" else ()  # pip tells nothing of it otherwise
     ran = shell.install(client, f"{closed.url}simple/", "acme-lib", *flags, into=tmp_path / "site").failed()
     assert "401" in ran.words
     assert "a login is needed to read here" in ran.words or client == "uv"

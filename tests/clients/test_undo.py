@@ -10,14 +10,14 @@ from support.clients import Shell, ask, installed, listed, upload
 from support.packages import make_wheel
 from support.server import CaseusServer
 
-FILES = {version: make_wheel("acme-lib", version) for version in ("1.0", "2.0")}
 
-
-@pytest.fixture
-def server(caseus: CaseusServer) -> CaseusServer:
-    for file in FILES.values():
-        assert upload(caseus.url, *file, login=caseus.admin).status == 200
-    return caseus
+def publish(server: CaseusServer, name: str) -> dict[str, str]:
+    """Two versions of the project; version to filename."""
+    filenames = {}
+    for version in ("1.0", "2.0"):
+        filenames[version], data = make_wheel(name, version)
+        assert upload(server.url, filenames[version], data, login=server.admin).status == 200
+    return filenames
 
 
 def change(server: CaseusServer, *words: str) -> None:
@@ -25,46 +25,50 @@ def change(server: CaseusServer, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("target", ["acme_lib==2.0", FILES["2.0"][0]])
-def test_pages_say_so_at_the_next_request(server: CaseusServer, target: str) -> None:
-    filename = FILES["2.0"][0]
-    assert listed(server.url, "acme-lib")[filename]["yanked"] is False
-    change(server, "yank", target, "--reason", "breaks <everything>")
-    assert listed(server.url, "acme-lib")[filename]["yanked"] == "breaks <everything>"
-    page = ask(f"{server.url}simple/acme-lib/", headers={"Accept": "text/html"}).body.decode()
+@pytest.mark.parametrize("target", ["acme_yank==2.0", "acme_kept-2.0-py3-none-any.whl"], ids=["version", "file"])
+def test_pages_say_so_at_the_next_request(shared: CaseusServer, target: str) -> None:
+    name = target.partition("=")[0].partition("-")[0].replace("_", "-")
+    filename = publish(shared, name)["2.0"]
+    assert listed(shared.url, name)[filename]["yanked"] is False
+    change(shared, "yank", target, "--reason", "breaks <everything>")
+    assert listed(shared.url, name)[filename]["yanked"] == "breaks <everything>"
+    page = ask(f"{shared.url}simple/{name}/", headers={"Accept": "text/html"}).body.decode()
     assert 'data-yanked="breaks &lt;everything&gt;"' in page
-    change(server, "unyank", target)
-    assert listed(server.url, "acme-lib")[filename]["yanked"] is False
-    change(server, "delete", target, "--yes")
-    assert list(listed(server.url, "acme-lib")) == [FILES["1.0"][0]]
-    assert ask(f"{server.url}simple/acme-lib/{filename}").status == 404
+    change(shared, "unyank", target)
+    assert listed(shared.url, name)[filename]["yanked"] is False
+    change(shared, "delete", target, "--yes")
+    assert filename not in listed(shared.url, name)
+    assert len(listed(shared.url, name)) == 1
+    assert ask(f"{shared.url}simple/{name}/{filename}").status == 404
 
 
-def test_a_deleted_filename_takes_no_other_bytes(server: CaseusServer) -> None:
-    filename, data = FILES["2.0"]
-    change(server, "delete", "acme-lib", "--yes")
-    assert listed(server.url, "acme-lib") == {}
-    assert ask(f"{server.url}simple/acme-lib/").status == 200
-    other = make_wheel("acme-lib", "2.0", content=b"# other\n")
-    assert upload(server.url, *other, login=server.admin).status == 409
-    assert upload(server.url, filename, data, login=server.admin).status == 409
+def test_a_deleted_filename_takes_no_other_bytes(shared: CaseusServer) -> None:
+    name = "acme-deleted"
+    publish(shared, name)
+    change(shared, "delete", name, "--yes")
+    assert listed(shared.url, name) == {}
+    assert ask(f"{shared.url}simple/{name}/").status == 200
+    for content in (b"", b"# other\n"):
+        refused = upload(shared.url, *make_wheel(name, "2.0", content=content), login=shared.admin)
+        assert refused.status == 409
 
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_clients_see_it(server: CaseusServer, shell: Shell, client: str, tmp_path: Path) -> None:
+def test_clients_see_it(shared: CaseusServer, shell: Shell, client: str, tmp_path: Path) -> None:
     """One client, with its cache: a yanked version is taken only where it is pinned, a deleted one never."""
-    index = f"{server.url}simple/"
+    index, name = f"{shared.url}simple/", f"acme-seen-{client}"
+    publish(shared, name)
 
-    def chosen(requirement: str, into: str) -> dict[str, str]:
+    def chosen(requirement: str, into: str) -> str:
         shell.install(client, index, requirement, into=tmp_path / into).ok()
-        return installed(tmp_path / into)
+        return installed(tmp_path / into)[name]
 
-    assert chosen("acme-lib", "first") == {"acme-lib": "2.0"}
-    change(server, "yank", "acme-lib==2.0")
-    assert chosen("acme-lib", "yanked") == {"acme-lib": "1.0"}
-    assert chosen("acme-lib==2.0", "pinned") == {"acme-lib": "2.0"}
-    change(server, "unyank", "acme-lib==2.0")
-    assert chosen("acme-lib", "unyanked") == {"acme-lib": "2.0"}
-    change(server, "delete", "acme-lib==2.0", "--yes")
-    assert chosen("acme-lib", "deleted") == {"acme-lib": "1.0"}
-    shell.install(client, index, "acme-lib==2.0", into=tmp_path / "gone").failed()
+    assert chosen(name, "first") == "2.0"
+    change(shared, "yank", f"{name}==2.0")
+    assert chosen(name, "yanked") == "1.0"
+    assert chosen(f"{name}==2.0", "pinned") == "2.0"
+    change(shared, "unyank", f"{name}==2.0")
+    assert chosen(name, "unyanked") == "2.0"
+    change(shared, "delete", f"{name}==2.0", "--yes")
+    assert chosen(name, "deleted") == "1.0"
+    shell.install(client, index, f"{name}==2.0", into=tmp_path / "gone").failed()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -122,8 +123,8 @@ def assert_upstream_failed(answer: Answer) -> None:
 
 @pytest.mark.parametrize("style", ["json", "html"])
 @pytest.mark.parametrize("fault", PAGE_FAULTS.values(), ids=PAGE_FAULTS)
-def test_page_not_cached(proxied: Proxied, fault: Fault | None, style: str) -> None:
-    proxied.upstream.style = "json" if style == "json" else "html"
+def test_page_not_cached(proxied: Proxied, fault: Fault | None, style: Literal["json", "html"]) -> None:
+    proxied.upstream.style = style
     package = proxied.add()
     proxied.break_(fault, package.page_path)
     assert_upstream_failed(package.page())
@@ -187,9 +188,11 @@ def test_file_not_cached(proxied: Proxied, fault: Fault | None, size: int) -> No
     assert answer.status == 200 and answer.whole and answer.body == package.data
 
 
+@pytest.mark.parametrize("style", ["json", "html"])
 @pytest.mark.parametrize("fault", ["cut", "cut-chunked", "html", "empty", "500"])
-def test_file_without_digest(proxied: Proxied, fault: str) -> None:
-    """Its length is all that can be checked, and is."""
+def test_file_without_digest(proxied: Proxied, fault: str, style: Literal["json", "html"]) -> None:
+    """Its length is all that can be checked, and is; where only the answer tells it, no file has none."""
+    proxied.upstream.style = style
     package = proxied.add(LARGE, Options(hashes=False))
     assert package.page().json()["files"][0]["hashes"] == {}
     proxied.break_(FILE_FAULTS[fault], package.file_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from caseus.checks.form import Form
-
 from support.packages import sha256
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import ProtocolError
 
 from caseus.errors import Unavailable
 from caseus.names import normalize
@@ -164,6 +166,21 @@ class TestCanary:
             client.page(ALPHA)
         assert "secret" not in str(caught.value)
         client.close()
+
+    def test_credentials_go_to_no_other_origin(self) -> None:
+        sent: dict[str, bool] = {}
+
+        class Recording(Upstream):
+            def _send(self, url: str, origin: Origin, headers: dict[str, str]) -> BaseHTTPResponse:
+                sent[url] = "Authorization" in headers
+                raise ProtocolError("recorded")
+
+        client = Recording("https://user:secret@pkgs.example.com/simple/", proxies={})
+        for url in ("https://pkgs.example.com/a", "https://files.example.com/b"):
+            with pytest.raises(Unavailable):
+                client.fetch(url, frozenset({LINKED}))
+        client.close()
+        assert sent == {"https://pkgs.example.com/a": True, "https://files.example.com/b": False}
 
     def test_circles_end(self, upstream: FakeUpstream) -> None:
         upstream.fail(Fault("redirect", url="/simple/alpha/"))

@@ -105,6 +105,8 @@ class Filling:
             raise Wrong(self._source, fault)
 
     def _fault(self) -> str | None:
+        if not self.done and not self.has_digest:  # would be bound for good, though it is a hiccup: no archive is empty
+            return "is empty"
         if self.size is not None and self.done != self.size:
             return f"has {self.done} bytes instead of {self.size}"
         if self._algorithm and self._hashes[self._algorithm].hexdigest() != self._source.hashes[self._algorithm]:

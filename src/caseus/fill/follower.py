@@ -146,9 +146,7 @@ class Follower:
         elif self._clock() - self._seen[1] > _STALL:
             raise Unavailable("a file is being fetched, but nothing came for too long: try again", kind="timeout")
         lock = self._part.take(create=False)
-        if lock is not None and same_inode(lock, self._fd) and not os.close(lock):
-            return
-        if False:
+        if lock is not None and same_inode(lock, self._fd):
             self._filler.take_over(lock)  # whoever filled it is dead
             return
         if lock is not None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
-STRENGTH = ("sha256", "sha512", "sha384", "blake2b_256", "sha3_256", "sha224", "sha1", "md5")
+STRENGTH = ("sha256", "sha512", "sha384", "sha3_256", "sha224", "sha1", "md5")
 """sha256 first (PEP 503 recommends it, lock files hold it), then from strong to weak."""
 
-_ALGORITHM = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
+_ALGORITHMS = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
+"""PEP 691 wants names that `hashlib.new()` knows: pip 26.3 dies of any other (blake2b_256), and of a missing length."""
+
 _HEX = re.compile(r"[0-9a-f]+\Z")
 
 
@@ -22,8 +25,8 @@ def file_url(filename: str) -> str:
 
 
 def sound_hashes(hashes: Mapping[str, str]) -> dict[str, str]:
-    """Those that are an algorithm's name and lower-case hex, sorted: an upstream may list anything."""
-    return {name: hashes[name] for name in sorted(hashes) if _ALGORITHM.match(name) and _HEX.match(hashes[name])}
+    """Those that every client knows, in lower-case hex, sorted: an upstream may list anything."""
+    return {name: hashes[name] for name in sorted(_ALGORITHMS & hashes.keys()) if _HEX.match(hashes[name])}
 
 
 def best_hash(hashes: Mapping[str, str]) -> str | None:

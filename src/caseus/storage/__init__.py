@@ -69,7 +69,7 @@ class Blob(Protocol):
     @property
     def stop(self) -> int | None: ...  # one behind the last; None while the size is unknown
     def read(self, n: int = 262_144, /) -> bytes:
-        """Up to n bytes, b"" at the end; blocks. Unavailable if what fills it failed: the bytes so far are not the file."""
+        """Up to n bytes, b"" at the end; blocks. Unavailable if it can't be filled: what came is not the file."""
         ...
 
     def available(self, n: int = 262_144, /) -> tuple[bytes, State]:
@@ -98,7 +98,7 @@ class Staged(Protocol):
         ...
 
     def commit(self, key: str) -> None:
-        """Give the bytes their name, create-if-absent, all or nothing, durably. Conflict if the key holds other bytes."""
+        """Give the bytes their name, create-if-absent, all or nothing, durable. Conflict if it has other bytes."""
         ...
 
     def holds(self, key: str) -> bool:
@@ -111,7 +111,7 @@ class Staged(Protocol):
 
 
 class Storage(Protocol):
-    """A store. A new one is a module with these methods and a subclass of `caseus.storage.testing.StorageConformance`."""
+    """A store. A new one is a module with these methods and a subclass of `storage.testing.StorageConformance`."""
 
     def stage(self) -> Staged: ...  # Unavailable("full") where no space is left, here and in every write
     def replace(self, key: str, source: BinaryIO) -> None: ...  # atomic and durable; for what is derived
