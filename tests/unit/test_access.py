@@ -14,7 +14,6 @@ from caseus.catalog import Catalog
 from caseus.errors import Denied
 from caseus.tokens import digest, make_token
 
-
 UNKNOWN = make_token(lambda count: bytes(count))
 SCOPES = ("read", "upload", "admin")
 
