@@ -75,8 +75,8 @@ def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock:
     displaces: list[str] = []
     if config.upstream is not None:
         upstream = Upstream(config.upstream, clock=clock)
-        cache_bytes = config.cache_bytes if config.cache_bytes is not None else _default_cache(config)
-        proxies.append(Proxy(catalog, store, upstream, ttl=config.upstream_ttl, cache_bytes=cache_bytes, clock=clock))
+        limit = cache_limit(config)
+        proxies.append(Proxy(catalog, store, upstream, ttl=config.upstream_ttl, cache_bytes=limit, clock=clock))
         displaces.append(fetched_tree(upstream.name))
     local = Local(catalog, store, MAIN, config.private)
     publisher = Publisher(catalog, store, MAIN, displaces=displaces, clock=clock)
@@ -95,6 +95,8 @@ def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock:
     return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies))
 
 
-def _default_cache(config: Config) -> int:
-    """The smaller of 20 GiB and half of what is free now, in bytes."""
+def cache_limit(config: Config) -> int:
+    """Bytes of fetched files that are kept: as was set, else the smaller of 20 GiB and half of what is free now."""
+    if config.cache_bytes is not None:
+        return config.cache_bytes
     return min(_MOST_CACHE, shutil.disk_usage(config.root).free // 2)

@@ -239,7 +239,7 @@ class ScriptedAccess:
             return Principal(None, RIGHTS["read"] if self.open_reading else frozenset())
         return None
 
-    def principal(self, authorization: str | None) -> Principal:
+    def principal(self, authorization: str | None, client: str = "") -> Principal:
         assert threading.current_thread() is not threading.main_thread()
         if authorization is None or authorization not in self.users:
             raise Denied("wrong user name, password or token: check the credentials", anonymous=True)

@@ -146,6 +146,11 @@ class Upkeep(Database):
 
         return self.writer.write(job)
 
+    def raise_serial(self, number: int) -> None:
+        """Let the serial go on from there, if it is not beyond it already."""
+        self.writer.write(lambda tx: tx.add("serial", max(0, number - tx.counter("serial"))))
+        self.adopt_serial()
+
     def clear_stored(self) -> None:
         """Say that no fetched bytes are there; what is known of the files stays."""
 

@@ -28,7 +28,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     filetype: Filetype
     requires_python: str | None
     metadata: bytes | None
-    """METADATA or PKG-INFO, byte for byte; None only of a file of another index (`check_found`) that has none to read."""
+    """METADATA or PKG-INFO, byte for byte; None only of a file of another index that has none to read."""
 
 
 def check_upload(

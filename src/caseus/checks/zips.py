@@ -95,9 +95,7 @@ def _open(reader: BinaryIO) -> zipfile.ZipFile:
     return archive
 
 
-def _contents(
-    archive: zipfile.ZipFile, wanted: Sequence[str], faults: Sequence[str], odd: Sequence[str]
-) -> Contents:
+def _contents(archive: zipfile.ZipFile, wanted: Sequence[str], faults: Sequence[str], odd: Sequence[str]) -> Contents:
     """With the metadata where there is exactly one."""
     if len(wanted) != 1:
         return Contents(metadata=None, faults=tuple(faults), odd=tuple(odd))

@@ -7,7 +7,7 @@ functions over a visit; `examination.py` lists and runs them; `report.py` shows 
 
 from caseus.doctor.client import Login
 from caseus.doctor.examination import CHECKS, examine
-from caseus.doctor.report import Report, as_json, show
+from caseus.doctor.report import Report, as_json_text, show
 from caseus.doctor.visit import Request
 
-__all__ = ["CHECKS", "Login", "Report", "Request", "as_json", "examine", "show"]
+__all__ = ["CHECKS", "Login", "Report", "Request", "as_json_text", "examine", "show"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
-from caseus.doctor.client import Exchange
+from caseus.doctor.exchange import Exchange
 from caseus.doctor.page import Unreadable, read_page
-from caseus.doctor.verdicts import Verdict, fail, ok, quoted, skip, warn
+from caseus.doctor.verdicts import Verdict, fail, ok, skip, warn
 from caseus.doctor.visit import PIP, Subject, Visit
 from caseus.errors import Invalid
 from caseus.upstream.urls import origin_of, shown
@@ -87,7 +87,8 @@ def _judged(visit: Visit, subject: Subject, answer: Exchange, what: str, mend: s
         return
     target = _target(answer)
     if target is None:
-        yield warn(f"{what} answers {answer.said}", mend)
+        broken = answer.status >= 500
+        yield fail(f"{what} answers {answer.said}", mend) if broken else warn(f"{what} answers {answer.said}", mend)
         return
     own, other = origin_of(visit.base), origin_of(target)
     if other.scheme == "http" and own.scheme == "https":
@@ -108,7 +109,7 @@ def _served(subject: Subject, answer: Exchange, what: str, mend: str) -> Verdict
     except Unreadable:
         return warn(f"{what} answers 200 with something else", mend)
     right = {entry.filename: entry.url for entry in subject.page.entries} if subject.page else {}
-    if links.keys() == right.keys() and links != right and answer.url.endswith("/") is False:
+    if links.keys() == right.keys() and links != right and not answer.url.endswith("/"):
         return fail(f"{what} is served as it is, and its relative links lead elsewhere", mend)
     if links.keys() != right.keys():
         return warn(f"{what} answers with another list of files", mend)
@@ -125,4 +126,4 @@ def _target(answer: Exchange) -> str | None:
         origin_of(target)
     except (ValueError, Invalid):
         return None
-    return quoted(target) if len(target) < 100 else target
+    return target

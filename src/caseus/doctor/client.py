@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import netrc
 import os
-import socket
 import ssl
 import threading
 import time
 import urllib.request
-import zlib
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 
 from caseus import __version__
+from caseus.doctor.connections import Watcher, pool_classes
+from caseus.doctor.exchange import PAGE_LIMIT, Exchange
 from caseus.errors import Invalid, Unavailable
 from caseus.upstream.urls import Origin, basic_auth, origin_of, shown, without_userinfo
 
-PAGE_LIMIT: Final = 32 << 20
 FILE_LIMIT: Final = 16 << 20
 ERROR_LIMIT: Final = 64 << 10
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _MOST_HOPS: Final = 5
+_LONGEST_NAME: Final = 24
 
 
 class Timeouts(NamedTuple):
@@ -79,61 +77,6 @@ class Certificate(NamedTuple):
     protocol: str
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """A request and its answer. Times in seconds since it was sent, `first_byte` with connecting where that was new."""
-
-    method: str
-    url: str
-    """Where the answer came from, after redirects; without user and password."""
-    status: int
-    reason: str
-    headers: Mapping[str, str]
-    """Names in any case; repeated ones are joined by `, `."""
-    raw: bytes
-    """The body as it was sent, of which no more than the limit was read."""
-    cut: bool
-    """There was more of it than the limit."""
-    first_byte: float
-    hops: tuple[str, ...] = ()
-
-    def header(self, name: str) -> str:
-        return self.headers.get(name) or ""
-
-    def words(self, name: str) -> set[str]:
-        """The items of a header that is a list, in lower case."""
-        return {word.strip().lower() for word in self.header(name).split(",") if word.strip()}
-
-    @property
-    def media_type(self) -> str:
-        return self.header("Content-Type").partition(";")[0].strip().lower()
-
-    @property
-    def coding(self) -> str:
-        """Content-Encoding; "" for none."""
-        coding = self.header("Content-Encoding").strip().lower()
-        return "" if coding == "identity" else coding
-
-    @property
-    def body(self) -> bytes:
-        """Decoded from gzip; ValueError for what can't be, or grows over the limit."""
-        if self.coding not in ("gzip", "x-gzip"):
-            return self.raw
-        try:
-            inflater = zlib.decompressobj(31)
-            body = inflater.decompress(self.raw, PAGE_LIMIT)
-        except zlib.error:
-            raise ValueError("its gzip can't be read") from None
-        if not inflater.eof and not self.cut:
-            raise ValueError("its gzip is cut off, or grows beyond reason")
-        return body
-
-    @property
-    def said(self) -> str:
-        """Status and reason phrase."""
-        return f"{self.status} {self.reason}".strip()
-
-
 class Client:
     """Not thread-safe. `login` goes to the origin of `url` only; others get what netrc has for them, as with pip."""
 
@@ -147,11 +90,11 @@ class Client:
     ) -> None:
         self.origin = origin_of(url)
         self.certificate: Certificate | None = None
-        self.connections = 0
-        """How many were opened so far."""
+        self._watcher = Watcher()
         self._timeouts = timeouts or Timeouts()
         self._netrc = _read_netrc()
         self._logins: dict[Origin, Login] = {}
+        self._sent: set[Login] = set()
         if login is None:
             login = _of_url(url)
         if login is not None:
@@ -159,7 +102,6 @@ class Client:
         self._proxies = urllib.request.getproxies_environment()
         self._context = ssl_context or ssl.create_default_context()
         self._pools: dict[str | None, urllib3.PoolManager] = {}
-        self._open: set[_Watched] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -167,6 +109,11 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         for pool in self._pools.values():
             pool.clear()
+
+    @property
+    def connections(self) -> int:
+        """How many were opened so far."""
+        return self._watcher.count
 
     def login_for(self, url: str) -> Login | None:
         """What is sent to the URL: the login of its origin, else that of netrc for its host."""
@@ -180,9 +127,10 @@ class Client:
 
     def redact(self, text: str) -> str:
         """The text without what could be a secret of ours, whoever wrote it there."""
-        for login in (*self._logins.values(), *self._netrc.values()):
-            # A user without password is a token; a user with one is shown, as `mask` of the configuration does.
-            for secret in (login.header.partition(" ")[2], login.password or login.user):
+        for login in self._sent:
+            # A user name that is long, or has no password, is a token.
+            token = login.user if not login.password or len(login.user) > _LONGEST_NAME else ""
+            for secret in (login.header.partition(" ")[2], login.password, token):
                 for spelling in {secret, quote(secret, safe="")} - {""}:
                     text = text.replace(spelling, "***")
         return text
@@ -216,6 +164,7 @@ class Client:
             sent = {"User-Agent": f"caseus-doctor/{__version__}"} | dict(headers or {})
             if whom is not None and whom != ANONYMOUS:
                 sent["Authorization"] = whom.header
+                self._sent.add(whom)
             exchange = self._exchange(method, without_userinfo(urldefrag(url).url), sent, body, limit)
             location = exchange.headers.get("Location")
             if not follow or exchange.status not in _REDIRECTS or location is None:
@@ -244,7 +193,7 @@ class Client:
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: int) -> Exchange:
         pool = self._pool_for(url)
-        timer = threading.Timer(self._timeouts.whole, self._cut_off)
+        timer = threading.Timer(self._timeouts.whole, self._watcher.cut_off)
         timer.daemon = True
         timer.start()
         began = time.monotonic()
@@ -268,20 +217,15 @@ class Client:
         reason, told = response.reason or "", response.headers
         return Exchange(method, url, response.status, reason, told, raw, cut, first_byte)
 
-    def _cut_off(self) -> None:
-        """Ends what drips: a time-out of each read alone would let a head last for hours."""
-        for connection in tuple(self._open):
-            connection.cut_off()
-
     def _note_certificate(self, response: urllib3.BaseHTTPResponse, url: str) -> None:
         line = getattr(response.connection, "sock", None)
         if self.certificate is None and origin_of(url) == self.origin and isinstance(line, ssl.SSLSocket):
             shown_by_server = line.getpeercert() or {}
-            names = tuple(str(value) for _, value in shown_by_server.get("subjectAltName", ()))  # type: ignore[misc]
             issuer: Any = shown_by_server.get("issuer", ())
+            alternatives: Any = shown_by_server.get("subjectAltName", ())
             fields = {key: value for part in issuer for key, value in part}
             self.certificate = Certificate(
-                names,
+                tuple(str(value) for _, value in alternatives),
                 str(fields.get("organizationName") or fields.get("commonName") or "?"),
                 ssl.cert_time_to_seconds(str(shown_by_server.get("notAfter"))),
                 line.version() or "",
@@ -308,72 +252,8 @@ class Client:
             )
         else:
             manager = urllib3.PoolManager(**options)
-        manager.pool_classes_by_scheme = _pool_classes(self)
+        manager.pool_classes_by_scheme = pool_classes(self._watcher)
         return manager
-
-    def opened(self, connection: _Watched) -> None:
-        self.connections += 1
-        self._open.add(connection)
-
-    def closed(self, connection: _Watched) -> None:
-        self._open.discard(connection)
-
-
-class _Watched:
-    """A connection whose socket can be shut down from outside, though TLS has taken it over."""
-
-    doctor: Client
-    _line: socket.socket | None = None
-
-    def watch(self, line: socket.socket) -> None:
-        self._line = line.dup()
-        self.doctor.opened(self)
-
-    def unwatch(self) -> None:
-        if self._line is not None:
-            self._line.close()
-            self._line = None
-        self.doctor.closed(self)
-
-    def cut_off(self) -> None:
-        line = self._line
-        if line is not None:
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-
-
-def _pool_classes(doctor: Client) -> dict[str, Any]:
-    """urllib3's pools, with connections that the client counts and can cut off."""
-
-    class Plain(_Watched, HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            line = super()._new_conn()
-            self.watch(line)
-            return line
-
-        def close(self) -> None:
-            self.unwatch()
-            super().close()
-
-    class Secure(_Watched, HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            line = super()._new_conn()
-            self.watch(line)
-            return line
-
-        def close(self) -> None:
-            self.unwatch()
-            super().close()
-
-    Plain.doctor = Secure.doctor = doctor
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
 
 
 def _read(response: urllib3.BaseHTTPResponse, limit: int, deadline: float, url: str) -> tuple[bytes, bool]:

@@ -31,7 +31,7 @@ def json_keys(visit: Visit) -> Iterator[Verdict]:
         return
     for subject, page in pages:
         for fault in _document_faults(subject, page):
-            yield fail(f"{subject.name}: {fault}", "see PEP 691 and PEP 700")
+            yield fail(f"{fault}", "see PEP 691 and PEP 700", subject.name)
         yield from _entries_faults(subject.name, page)
     yield ok(f"api-version {pages[0][1].version}, {sum(len(page.entries) for _, page in pages)} files")
 
@@ -46,11 +46,12 @@ def html_anchors(visit: Visit) -> Iterator[Verdict]:
         odd = [entry for entry in page.entries if entry.text != unquote(urlsplit(entry.url).path.rpartition("/")[2])]
         if odd:
             yield warn(
-                f"{subject.name}: {_of(odd, page)} another text than the last part of its link",
+                f"{_of(odd, page)} another text than the last part of its link",
                 "write the filename, and nothing else, between <a> and </a>",
+                subject.name,
             )
         if page.version is not None and not page.version.startswith("1."):
-            yield fail(f"{subject.name}: pypi:repository-version is {quoted(page.version)}", "say 1.x")
+            yield fail(f"pypi:repository-version is {quoted(page.version)}", "say 1.x", subject.name)
         yield from _requires_python(subject.name, page)
     yield ok(f"{sum(len(page.entries) for _, page in pages)} anchors")
 
@@ -66,12 +67,13 @@ def agreement(visit: Visit) -> Iterator[Verdict]:
             continue
         left, right = ({entry.filename: entry for entry in page.entries} for page in (json, html))
         if lonely := sorted(left.keys() ^ right.keys()):
-            yield fail(f"{subject.name}: only in one of JSON and HTML: {some(lonely)}", "list the same in both")
+            yield fail(f"only in one of JSON and HTML: {some(lonely)}", "list the same in both", subject.name)
         differing = [name for name in left.keys() & right.keys() if _told(left[name]) != _told(right[name])]
         if differing:
             yield fail(
-                f"{subject.name}: JSON and HTML differ in hash, yank or Requires-Python: {some(sorted(differing))}",
+                f"JSON and HTML differ in hash, yank or Requires-Python: {some(sorted(differing))}",
                 "tell the same in both",
+                subject.name,
             )
     yield ok("JSON and HTML tell the same")
 
@@ -113,11 +115,10 @@ def links(visit: Visit) -> Iterator[Verdict]:
     plain, local, dead = [], [], []
     for entry in entries:
         parts = urlsplit(entry.href)
-        try:
-            origin = origin_of(entry.url)
-        except Invalid:
+        if not entry.url:
             dead.append(entry.filename)
             continue
+        origin = origin_of(entry.url)
         if not parts.netloc:
             relative += 1
         elif _LOCAL.match(origin.host) and not _LOCAL.match(own.host):
@@ -125,14 +126,20 @@ def links(visit: Visit) -> Iterator[Verdict]:
         elif origin.scheme == "http":
             plain.append(f"{entry.filename} at {origin.authority}")
     if dead:
-        yield fail(f"links that are no http or https URL: {some(dead)}", "link every file by a URL, best a relative one")
+        yield fail(
+            f"links that are no http or https URL: {some(dead)}", "link every file by a URL, best a relative one"
+        )
     if local:
-        yield fail(f"links lead to the reader's own machine: {some(local)}", "link relatively, or tell the server its URL")
+        yield fail(
+            f"links lead to the reader's own machine: {some(local)}", "link relatively, or tell the server its URL"
+        )
     if plain:
         worse = own.scheme == "https"
         text = "absolute http links on a page of https" if worse else "absolute http links"
         told = f"{text}: {len(plain)} of {len(entries)} files, such as {some(plain, 1)}"
-        mend = "link relatively, or tell the server under which URL clients see it: behind TLS or another name they break"
+        mend = (
+            "link relatively, or tell the server under which URL clients see it: behind TLS or another name they break"
+        )
         yield fail(told, mend) if worse else warn(told, mend)
     yield from _prefix(visit, entries)
     yield ok(f"{relative} of {len(entries)} relative")
@@ -143,9 +150,7 @@ def _prefix(visit: Visit, entries: list[Entry]) -> Iterator[Verdict]:
     prefix = urlsplit(visit.base).path.rstrip("/").rpartition("/")[0]
     lost = [e.filename for e in entries if e.href.startswith("/") and not urlsplit(e.url).path.startswith(f"{prefix}/")]
     if prefix and lost:
-        yield warn(
-            f"links leave the prefix {prefix}/: {some(lost)}", "link relatively, or tell the server its prefix"
-        )
+        yield warn(f"links leave the prefix {prefix}/: {some(lost)}", "link relatively, or tell the server its prefix")
 
 
 def _present(visit: Visit, key: str, mend: str, what: str) -> Iterator[Verdict]:
@@ -200,7 +205,7 @@ def _entries_faults(name: str, page: Page) -> Iterator[Verdict]:
         for fault in _entry_faults(entry.told):
             wrong.setdefault(fault, []).append(entry.filename)
     for fault, files in wrong.items():
-        yield fail(f"{name}: {fault}: {len(files)} of {len(page.entries)} files, such as {some(files, 1)}", "see PEP 691")
+        yield fail(f"{fault}: {len(files)} of {len(page.entries)} files, such as {some(files, 1)}", "see PEP 691", name)
     yield from _requires_python(name, page)
 
 
@@ -222,7 +227,7 @@ def _entry_faults(told: Mapping[str, Any]) -> Iterator[str]:
 def _requires_python(name: str, page: Page) -> Iterator[Verdict]:
     odd = [entry.filename for entry in page.entries if not _is_specifier(entry.told.get("requires-python"))]
     if odd:
-        yield warn(f"{name}: requires-python can't be read: {some(odd)}", "tell it as METADATA does, or leave it out")
+        yield warn(f"requires-python can't be read: {some(odd)}", "tell it as METADATA does, or leave it out", name)
 
 
 def _is_specifier(text: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from caseus.doctor.client import Exchange
+from caseus.doctor.exchange import Exchange
 from caseus.doctor.page import FORMS, HTML, JSON, PLAIN_HTML, Unreadable, read_page
 from caseus.doctor.verdicts import Verdict, fail, ok, quoted, skip, warn
 from caseus.doctor.visit import PIP, UV, Visit
@@ -15,7 +15,7 @@ _LABEL = f"send one of {JSON}, {HTML} and text/html, each with its own body"
 def pip(visit: Visit) -> Iterator[Verdict]:
     """pip's Accept: every page that will be looked at."""
     for subject in visit.subjects:
-        yield from _readable(subject.answer, f"project {subject.name}", wants_json=True)
+        yield from _readable(subject.answer, subject.name, wants_json=True)
 
 
 def uv(visit: Visit) -> Iterator[Verdict]:
@@ -25,7 +25,7 @@ def uv(visit: Visit) -> Iterator[Verdict]:
         if answer.media_type == subject.answer.media_type and answer.status == subject.answer.status:
             yield ok(f"{answer.status} {answer.media_type}")
         else:
-            yield from _readable(answer, f"project {subject.name}", wants_json=True)
+            yield from _readable(answer, subject.name, wants_json=True)
 
 
 def project_list(visit: Visit) -> Iterator[Verdict]:
@@ -48,7 +48,7 @@ def html(visit: Visit) -> Iterator[Verdict]:
         elif answer.status == 406:
             yield warn("there is no HTML (406)", "serve text/html too: pip before 22.2 reads nothing else")
         else:
-            yield from _readable(answer, f"project {subject.name}", wants_json=False)
+            yield from _readable(answer, subject.name, wants_json=False)
 
 
 def q_values(visit: Visit) -> Iterator[Verdict]:
@@ -58,13 +58,13 @@ def q_values(visit: Visit) -> Iterator[Verdict]:
         if answer.media_type == JSON and subject.html is not None:
             yield warn("JSON is sent though Accept likes text/html better", "heed the q-values of Accept")
         else:
-            yield from _readable(answer, f"project {subject.name}", wants_json=False)
+            yield from _readable(answer, subject.name, wants_json=False)
 
 
 def anything(visit: Visit) -> Iterator[Verdict]:
     """No Accept at all, and the meta version `latest`, to which the answer must have its real type."""
     for subject in visit.subjects[:1]:
-        yield from _readable(visit.client.get(subject.url), "no Accept", wants_json=False)
+        yield from _readable(visit.client.get(subject.url), subject.name, wants_json=False)
         latest = visit.client.get(subject.url, "application/vnd.pypi.simple.latest+json, text/html;q=0.1")
         if "latest" in latest.media_type:
             yield fail(f"an answer is labelled {latest.media_type}", "label it with the version that it has")
@@ -79,7 +79,10 @@ def unknown_type(visit: Visit) -> Iterator[Verdict]:
         elif answer.status == 200 and answer.media_type in FORMS:
             yield ok(f"200 {answer.media_type}, as PEP 691 allows")
         else:
-            yield warn(f"an unknown type in Accept is answered by {answer.said}", "answer 406, or with text/html")
+            yield warn(
+                f"an unknown type in Accept is answered by {answer.said} ({quoted(answer.media_type)})",
+                "answer 406, or with text/html",
+            )
 
 
 def head(visit: Visit) -> Iterator[Verdict]:
@@ -89,7 +92,9 @@ def head(visit: Visit) -> Iterator[Verdict]:
         if answer.status != 200:
             yield warn(f"HEAD of a page answers {answer.said}", "answer HEAD as GET, without the body")
         elif answer.media_type != subject.answer.media_type:
-            yield warn(f"HEAD says {quoted(answer.media_type)}, GET {subject.answer.media_type}", "let both say the same")
+            yield warn(
+                f"HEAD says {quoted(answer.media_type)}, GET {subject.answer.media_type}", "let both say the same"
+            )
         else:
             yield ok(f"200 {answer.media_type}")
 
@@ -118,24 +123,23 @@ def vary(visit: Visit) -> Iterator[Verdict]:
 def _readable(answer: Exchange, what: str, *, wants_json: bool) -> Iterator[Verdict]:
     """Whether the answer is a page that pip and uv take, with the type that it has."""
     if answer.status != 200:
-        yield fail(f"{what}: {answer.said}", "answer 200 with a page")
+        yield fail(f"{answer.said}", "answer 200 with a page", what)
         return
     form = FORMS.get(answer.media_type)
     if form is None:
         told = quoted(answer.header("Content-Type")) or "missing"
-        yield fail(f"{what}: Content-Type is {told}: pip and uv pass the page over", _LABEL)
+        yield fail(f"Content-Type is {told}: pip and uv pass the page over", _LABEL, what)
         return
     try:
         page = read_page(answer)
     except Unreadable as error:
-        yield fail(f"{what}: the page can't be read: {quoted(str(error))}", _LABEL)
+        yield fail(f"the page can't be read: {quoted(str(error))}", _LABEL, what)
         return
     if page.form != form:
-        yield fail(f"{what}: labelled {answer.media_type}, but it is {page.form.upper()}", _LABEL)
+        yield fail(f"labelled {answer.media_type}, but it is {page.form.upper()}", _LABEL, what)
     elif wants_json and form == "html":
         yield warn(
-            f"{what}: HTML only: sizes and upload times can't be told",
-            f"serve {JSON} to clients that accept it (PEP 691)",
+            "HTML only: sizes and upload times can't be told", f"serve {JSON} to clients that accept it (PEP 691)", what
         )
     else:
         yield ok(f"{answer.status} {answer.media_type}")

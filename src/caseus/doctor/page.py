@@ -12,8 +12,9 @@ import msgspec
 from selectolax.lexbor import LexborHTMLParser
 
 from caseus import names
-from caseus.doctor.client import Exchange
+from caseus.doctor.exchange import Exchange
 from caseus.errors import Invalid
+from caseus.upstream.urls import origin_of
 
 Form = Literal["json", "html"]
 
@@ -35,7 +36,7 @@ class Entry:
     filename: str
     href: str
     url: str
-    """Absolute, without fragment."""
+    """Absolute, without fragment; "" where it is none of http or https."""
     hashes: Mapping[str, str]
     told: Mapping[str, Any] = field(default_factory=dict)
     text: str | None = None
@@ -159,12 +160,10 @@ def _json_entry(told: object, base: str) -> Entry | None:
 
 def _html_page(text: bytes, url: str) -> Page:
     tree = LexborHTMLParser(text.decode("utf-8", "replace"))
-    version = next(
-        (node.attributes.get("content") for node in tree.css('meta[name="pypi:repository-version"]')), None
-    )
+    version = next((node.attributes.get("content") for node in tree.css('meta[name="pypi:repository-version"]')), None)
     base = tree.css_first("base[href]")
     if base is not None:
-        url = _resolved(url, base.attributes.get("href") or "")
+        url = _resolved(url, base.attributes.get("href") or "") or url
     entries = []
     for anchor in tree.css("a[href]"):
         href = (anchor.attributes.get("href") or "").strip()
@@ -183,8 +182,10 @@ def _html_page(text: bytes, url: str) -> Page:
 
 
 def _resolved(base: str, href: str) -> str:
-    """The absolute URL without fragment; "" for what can't be one."""
+    """The absolute URL without fragment; "" for what is none of http or https."""
     try:
-        return urldefrag(urljoin(base, href.strip())).url
-    except ValueError:
+        url = urldefrag(urljoin(base, href.strip())).url
+        origin_of(url)
+    except (ValueError, Invalid):
         return ""
+    return url

@@ -17,11 +17,15 @@ _LONGEST = 160
 
 
 class Verdict(NamedTuple):
-    """One thing that was seen. `mend`: what whoever runs the index can do about it."""
+    """One thing that was seen, of the project or file `about`; the same of several is shown in one row.
+
+    `mend`: what whoever runs the index can do about it.
+    """
 
     result: Result
     detail: str
     mend: str = ""
+    about: str = ""
 
 
 class Finding(NamedTuple):
@@ -40,26 +44,42 @@ class Check(NamedTuple):
     look: Callable[[Visit], Iterator[Verdict]]
 
 
-def ok(detail: str) -> Verdict:
-    return Verdict("ok", detail)
+def ok(detail: str, about: str = "") -> Verdict:
+    return Verdict("ok", detail, "", about)
 
 
-def warn(detail: str, mend: str) -> Verdict:
-    return Verdict("warn", detail, mend)
+def warn(detail: str, mend: str, about: str = "") -> Verdict:
+    return Verdict("warn", detail, mend, about)
 
 
-def fail(detail: str, mend: str) -> Verdict:
-    return Verdict("fail", detail, mend)
+def fail(detail: str, mend: str, about: str = "") -> Verdict:
+    return Verdict("fail", detail, mend, about)
 
 
-def skip(detail: str) -> Verdict:
-    return Verdict("skip", detail)
+def skip(detail: str, about: str = "") -> Verdict:
+    return Verdict("skip", detail, "", about)
+
+
+def gathered(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Those that say the same of several things as one that names the first few of them."""
+    abouts: dict[Verdict, list[str]] = {}
+    for verdict in verdicts:
+        abouts.setdefault(verdict._replace(about=""), []).append(verdict.about)
+    return [
+        verdict._replace(detail=f"{some(filter(None, of))}: {verdict.detail}" if any(of) else verdict.detail)
+        for verdict, of in abouts.items()
+    ]
+
+
+def plain(text: str) -> str:
+    """One line without control characters: a terminal would obey a stranger's."""
+    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def quoted(text: str) -> str:
-    """Words of a stranger as they may be printed: one line without control characters, not long."""
-    plain = " ".join(_CONTROL.sub(" ", text).split())
-    return plain if len(plain) <= _LONGEST else plain[:_LONGEST] + "…"
+    """Words of a stranger as they may be printed: plain, and not long."""
+    line = plain(text)
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
 
 
 def some(words: Iterable[str], most: int = 2) -> str:

@@ -11,7 +11,8 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from caseus.doctor.client import ANONYMOUS, FILE_LIMIT, Client, Exchange, Login, Timeouts
+from caseus.doctor.client import ANONYMOUS, FILE_LIMIT, Client, Login, Timeouts
+from caseus.doctor.exchange import Exchange
 from caseus.doctor.page import PLAIN_HTML, Entry, Page, Unreadable, read_list, read_page
 from caseus.errors import Invalid, Unavailable
 from caseus.names import normalize

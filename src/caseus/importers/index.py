@@ -7,58 +7,40 @@ again: files go the way of an upload, and what is here already with the digest t
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from packaging.utils import NormalizedName
 
 from caseus.catalog import Catalog, HostedFile
-from caseus.checks.found import check_found, parse_filename_of
-from caseus.errors import Busy, Conflict, Invalid, NotFound, Unavailable
-from caseus.importers.report import BAD, Outcome, Report, Result
+from caseus.errors import NotFound, Unavailable
+from caseus.importers.pages import Job, Look, Pages
+from caseus.importers.parallel import in_parallel
+from caseus.importers.report import Outcome, Report, Result
 from caseus.importers.selection import Selection
-from caseus.importers.source import Damaged, Source, Stopped, TooBig
-from caseus.importers.yanks import Yanks
+from caseus.importers.source import Source, Stopped
+from caseus.importers.taking import Taking
 from caseus.model import File
 from caseus.publish import Publisher
-from caseus.upstream import NotModified, Origin, Page, linked_origins
 
-_PATIENCE = 12  # failures of the other index in a row, after which it is taken to be down
+_PATIENCE = 12
+"""Failures in a row after which the other index is taken to be down."""
 
 
 class Progress(Protocol):
-    """Told how it goes, from one thread."""
+    """Is told how it goes, in the importer's own thread."""
 
-    def found(self, files: int) -> None: ...  # so many more are to be looked at
+    def found(self, files: int) -> None: ...  # so many more are looked at
     def done(self, result: Result) -> None: ...
 
 
-class Job(NamedTuple):
-    """A file that has to be downloaded; `ours`: what has its name here, where only the bytes can tell if it is equal."""
-
-    project: NormalizedName
-    file: File
-    linked: frozenset[Origin]
-    ours: HostedFile | None
-
-
-class Look(NamedTuple):
-    """What came of looking at a project's page; `page` is None where it was not read or is as it was."""
-
-    name: NormalizedName
-    page: Page | None
-    results: list[Result]
-    jobs: list[Job]
-
-
 class IndexImport:
-    """Takes the selected projects of `source` over into one index. `report` is kept current while it runs.
+    """Takes the selected projects of `source` over into the index of `publisher`.
 
-    `stop` ends a round soon, with Stopped.
+    `report` is current while a round runs. `stop` ends a round soon, with Stopped. `delete`: what is gone there, in two
+    rounds in a row, is deleted here. `dry_run`: nothing is downloaded or changed.
     """
 
     def __init__(
@@ -72,25 +54,25 @@ class IndexImport:
         stop: threading.Event,
         progress: Progress,
         delete: bool = False,
-        clock: Callable[[], float] = time.time,
+        dry_run: bool = False,
     ) -> None:
         self.report = Report()
         self.actor = f"import:{source.host}"
         self._source, self._catalog, self._publisher, self._selection = source, catalog, publisher, selection
-        self._jobs, self._stop, self._progress, self._delete, self._clock = jobs, stop, progress, delete, clock
-        self._yanks = Yanks(catalog, publisher.tree)
-        self._listed: dict[str, frozenset[str]] = {}  # filenames on the page that was read last
-        self._etags: dict[str, str] = {}  # of pages of which nothing is left to do
-        self._known: dict[str, File] = {}  # entries without a usable digest, whose bytes were compared
-        self._missing: frozenset[tuple[str, str]] = frozenset()
-        self._failures = 0
+        self._jobs, self._stop, self._progress, self._delete = jobs, stop, progress, delete
+        self._taking = Taking(source, catalog, publisher, actor=self.actor, dry_run=dry_run)
+        self._pages = Pages(source, catalog, self._taking, selection)
+        self._missing: frozenset[str] = frozenset()
 
     def names(self) -> list[NormalizedName]:
-        """The projects that are meant, as the other index lists them now. NotFound, Unavailable."""
-        return self._selection.names(self._source.projects() if self._selection.needs_list else ())
+        """The projects that are meant: those listed there now, and those imported before. NotFound, Unavailable."""
+        listed = self._source.projects() if self._selection.needs_list else ()
+        imported = {NormalizedName(file.project) for file in self._imported()}
+        return sorted(imported | set(self._selection.names(listed)))
 
-    def warn(self, names: Sequence[NormalizedName]) -> None:
-        """Put into the report what the owner should know before these names become theirs."""
+    def check(self, names: Sequence[NormalizedName], *, everything: bool) -> None:
+        """NotFound, Invalid (see `Selection.check`); what the owner should know of these names goes into the report."""
+        self._selection.check(names, everything=everything)
         if self._selection.looks_like_mirror(names):
             self.report.warnings.append(
                 f"{len(names)} projects are many for an index of private ones: every name that is imported becomes "
@@ -99,32 +81,93 @@ class IndexImport:
         fetched = {name for tree in self._publisher.displaces for name in self._catalog.projects(tree)}
         shared = [name for name in names if name in fetched and not self._catalog.knows(self._publisher.tree, name)]
         if shared:
-            shown = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
+            more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
             self.report.warnings.append(
-                f"the upstream has a project of the same name, which was used from here and is hidden once this is "
-                f"imported: {shown}"
+                "these names were fetched from the upstream so far and are yours once they are imported: "
+                f"{', '.join(shared[:5])}{more}"
             )
 
-    def plan(self, names: Sequence[NormalizedName]) -> list[tuple[NormalizedName, list[File]]]:
-        """What `take` would download, by project; what it would not is in the report."""
-        found = []
-        for look in self._in_parallel(names, []):
-            found.append((look.name, [job.file for job in look.jobs]))
-        return sorted(found)
+    def plan(self, names: Sequence[NormalizedName]) -> dict[NormalizedName, list[File]]:
+        """What a round would download; what it would not is in the report. For `dry_run`."""
+        return {look.name: [job.file for job in look.jobs] for look in self._round(names, take=False)}
 
     def take(self, names: Sequence[NormalizedName]) -> None:
         """One round. Stopped; Unavailable if the other index doesn't answer any more, or our own side fails."""
-        self.report.projects = len(names)
-        jobs: deque[Job] = deque()
-        troubled: set[str] = set()
-        etags: dict[str, str | None] = {}
-        for done in self._in_parallel(names, jobs):
-            if isinstance(done, Result):
-                self._count(done)
-                if done.outcome is Outcome.FAILED:
-                    troubled.add(done.project)
-                continue
-            ...
+        self._round(names, take=True)
 
-    def _count(self, result: Result) -> None:
-        ...
+    def follow(self, interval: float, tell: Callable[[str], None]) -> None:
+        """Round after round, every `interval` seconds, until `stop`; `tell` hears why a round could not be done."""
+        while not self._stop.wait(interval):
+            try:
+                self.take(self.names())
+            except Stopped:
+                return
+            except (NotFound, Unavailable) as error:
+                tell(str(error))
+
+    def _round(self, names: Sequence[NormalizedName], *, take: bool) -> list[Look]:
+        """Look at all pages, and take files as soon as they are known."""
+        self.report.projects = len(names)
+        pages, waiting = deque(names), deque[Job]()
+        looks: list[Look] = []
+        failed: set[str] = set()  # projects of which something is left to do
+        unsure: set[str] = set()  # projects whose page could not be had
+        down = 0
+
+        def next_task() -> Callable[[], Look | Result] | None:
+            if waiting:
+                return partial(self._taking.take, waiting.popleft())
+            return partial(self._pages.look, pages.popleft()) if pages else None
+
+        for done in in_parallel(self._jobs, next_task):
+            results = [done] if isinstance(done, Result) else done.results
+            if isinstance(done, Look):
+                self._progress.found(len(done.results) + len(done.jobs))
+                looks.append(done)
+                waiting.extend(done.jobs if take else ())
+                unsure |= set() if done.readable else {done.name}
+                if done.readable:
+                    self.report.forget_project(done.name)
+            for result in results:
+                self._note(result)
+                if result.outcome is Outcome.FAILED:
+                    failed.add(result.project)
+            down = down + 1 if any(result.unanswered for result in results) else 0
+            if down == _PATIENCE:
+                raise Unavailable(
+                    f"{results[-1].reason} (and {_PATIENCE - 1} more failures in a row): the rest was not tried; the "
+                    "same command goes on from here",
+                    kind="upstream",
+                )
+        self._pages.settle(look for look in looks if look.name not in failed)
+        self._look_for_missing(unsure)
+        return looks
+
+    def _note(self, result: Result) -> None:
+        self.report.add(result)
+        self._progress.done(result)
+
+    def _imported(self) -> list[HostedFile]:
+        """What this index was given by imports from the same host, of the projects that are meant."""
+        return [
+            file
+            for file in self._catalog.all_hosted()
+            if file.tree == self._publisher.tree
+            and file.uploader == self.actor
+            and self._selection.match(NormalizedName(file.project))
+        ]
+
+    def _look_for_missing(self, unsure: set[str]) -> None:
+        """What was imported and is no longer listed there. An index that errs once must not cost anybody a file."""
+        missing = set()
+        for file in self._imported():
+            if file.project in unsure or self._pages.lists(file.project, file.filename):
+                continue
+            outcome, reason = Outcome.GONE, "no longer listed there; kept here"
+            if self._delete and file.filename in self._missing:
+                self._publisher.delete([file], f"deleted at {self._source.host}", self.actor)
+                outcome, reason = Outcome.DELETED, "no longer listed there"
+            else:
+                missing.add(file.filename)
+            self._note(Result(outcome=outcome, project=file.project, filename=file.filename, reason=reason))
+        self._missing = frozenset(missing)

@@ -38,6 +38,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     filename: str = ""
     size: int = 0
     reason: str = ""
+    unanswered: bool = False
+    """The other index failed, not only this file of it."""
     remarks: tuple[str, ...] = ()
 
 

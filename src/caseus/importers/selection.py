@@ -35,6 +35,10 @@ class Selection:
         """Whether the other index has to tell its projects; there are indexes that don't."""
         return not self.chosen or bool(self._patterns.patterns)
 
+    def names_in_full(self, name: NormalizedName) -> bool:
+        """Whether somebody wrote this very name."""
+        return name in self._literal
+
     def match(self, name: NormalizedName) -> bool:
         if self._excluded.match(name):
             return False

@@ -12,13 +12,14 @@ from caseus.checks.limits import MAX_SIGNATURE
 from caseus.errors import Busy, CaseusError, NotFound, Unavailable
 from caseus.model import File
 from caseus.storage import Staged
-from caseus.upstream import NotContacted, NotModified, Origin, Page, Response, Upstream
+from caseus.upstream import NotContacted, NotModified, Origin, Page, Response, Unauthorized, Upstream
 from caseus.upstream.digests import new_hash
 
 T = TypeVar("T")
 
 _ARMOUR = b"-----BEGIN PGP SIGNATURE-----"
 _LONGEST_PAUSE = 30.0
+_LOGIN = "give credentials that may read there, by --user, in a netrc file or in the URL"
 
 
 class Stopped(Exception):
@@ -33,8 +34,13 @@ class TooBig(CaseusError):
     """More bytes than are accepted here."""
 
 
+def is_ours(error: CaseusError) -> bool:
+    """Whether it is our own disk or database that fails, and not the other index."""
+    return isinstance(error, Unavailable) and error.kind in ("full", "local")
+
+
 class Source:
-    """Reads one other index, again after `pauses` (seconds) where it fails. Thread-safe. `stop` ends it at any point."""
+    """Reads one other index; where that fails, again after `pauses` (seconds). `stop` ends it soon. Thread-safe."""
 
     def __init__(
         self, upstream: Upstream, *, max_file_bytes: int, stop: threading.Event, pauses: Sequence[float] = (1.0, 4.0)
@@ -55,7 +61,13 @@ class Source:
         return self._upstream.origin.authority
 
     def projects(self) -> tuple[NormalizedName, ...]:
-        return self.patiently(self._upstream.projects)
+        """NotFound, Unavailable."""
+        if self._stop.is_set():
+            raise Stopped
+        try:
+            return self._upstream.projects()
+        except Unauthorized as error:
+            raise Unauthorized(f"{error}: {_LOGIN}", kind="upstream") from None
 
     def page(self, name: NormalizedName, etag: str | None) -> Page | NotModified:
         """NotFound, Unavailable."""
@@ -102,8 +114,7 @@ class Source:
             try:
                 return act()
             except (Unavailable, Busy) as error:
-                ours = isinstance(error, Unavailable) and error.kind in ("full", "local")
-                if pause is None or ours or isinstance(error, NotContacted):
+                if pause is None or is_ours(error) or isinstance(error, NotContacted | Unauthorized):
                     raise
                 self._stop.wait(min(max(pause, error.retry_after or 0.0), _LONGEST_PAUSE))
         raise AssertionError("unreachable")

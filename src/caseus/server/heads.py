@@ -29,12 +29,11 @@ def check_head(
     """The target in origin form (path and query). Refusal for what is wrong; `headers`: names in lower case."""
     if version not in ("1.1", "1.0"):
         raise Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, _OLDER)
-    if len(target) > limits.target:
-        raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"the address is longer than {limits.target} bytes")
-    if len(headers) > limits.headers:
-        raise too_large(limits)
+    if len(target) > limits.target or len(headers) > limits.headers:
+        raise too_large(limits, target)
     size = len(target)
     host: bytes | None = None
+    codings: list[bytes] = []
     for name, value in headers:
         size += len(name) + len(value) + 4
         if name == b"host":
@@ -42,28 +41,31 @@ def check_head(
                 raise _malformed("there is more than one Host")
             host = value
         elif name == b"transfer-encoding":
-            _check_coding(version, value)
+            codings += value.lower().split(b",")
         elif name == b"expect" and value.lower() != b"100-continue":
             raise Refusal(HTTPStatus.EXPECTATION_FAILED, "Expect may only be 100-continue")
     if size > limits.head:
-        raise too_large(limits)
+        raise too_large(limits, target)
+    _check_codings(version, codings)
     _check_host(version, host)
     return _origin_form(method, target, host)
 
 
-def too_large(limits: Limits) -> Refusal:
-    """The head is."""
+def too_large(limits: Limits, target: bytes) -> Refusal:
+    """The head is, or what has come of it."""
+    if len(target) > limits.target:
+        return Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"the address is longer than {limits.target} bytes")
     return Refusal(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         f"the request's head is too large: at most {limits.headers} headers and {limits.head} bytes",
     )
 
 
-def parser_refusal(error: httptools.HttpParserError, data: bytes) -> Refusal:
-    """What to answer to what the parser refused, in `data`."""
+def parser_refusal(error: httptools.HttpParserError, start: bytes) -> Refusal:
+    """What to answer to what the parser refused; `start`: of the message, where that is known."""
     reason = str(error)
     if isinstance(error, httptools.HttpParserInvalidMethodError):
-        if _METHOD.match(data):
+        if _METHOD.match(start):
             return Refusal(HTTPStatus.NOT_IMPLEMENTED, "this method is not known here: use GET, HEAD or POST")
         return _malformed("it does not begin with a method (plain HTTP is spoken here, not TLS)")
     if "HTTP version" in reason or "PRI" in reason:  # the latter is HTTP/2, which begins with PRI * HTTP/2.0
@@ -71,11 +73,15 @@ def parser_refusal(error: httptools.HttpParserError, data: bytes) -> Refusal:
     return _malformed(reason)
 
 
-def _check_coding(version: str, value: bytes) -> None:
-    """RFC 9112 section 6.1: another coding is 501; in HTTP/1.0 the framing is faulty."""
+def _check_codings(version: str, codings: Sequence[bytes]) -> None:
+    """Of the body (RFC 9112 sections 6.1 and 6.3)."""
+    if not codings:
+        return
     if version == "1.0":
         raise _malformed("HTTP/1.0 has no Transfer-Encoding")
-    if value.lower() != b"chunked":
+    if codings[-1].strip() != b"chunked":
+        raise _malformed("Transfer-Encoding does not end in chunked")
+    if len(codings) > 1:
         raise Refusal(HTTPStatus.NOT_IMPLEMENTED, "the only transfer coding that is known here is chunked")
 
 

@@ -13,9 +13,10 @@ import secrets
 from asyncio import TimerHandle, Transport
 from enum import Enum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import httptools
+import msgspec
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -64,6 +65,7 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._place = Place.BETWEEN
+        self._messages = 0
         self._unanswered = 0
         self._due = _NEVER  # when the connection is closed, unless something moves this
         self._timer: TimerHandle | None = None
@@ -74,6 +76,12 @@ class Protocol(HttpToolsProtocol):
         self._ending = False
         self._dropped = 0
         self._unsent = (0, 0.0)  # so many bytes since this time
+
+    @classmethod
+    def for_at_most(cls, connections: int) -> type[Self]:
+        """The same with at most so many connections."""
+        limits = msgspec.structs.replace(cls.limits, connections=min(connections, cls.limits.connections))
+        return type(cls.__name__, (cls,), {"limits": limits})
 
     # The connection
 
@@ -97,21 +105,24 @@ class Protocol(HttpToolsProtocol):
             self._drop(data)
             return
         self._silent += len(data)
+        fresh = self._messages if self._place is Place.BETWEEN else None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # it is not taken up; what follows may be in the other protocol
             self._deaf = True
         except httptools.HttpParserError as error:
-            self._refuse(self._refusal or _refusal_of(error, data))
+            alone = fresh is not None and self._messages <= fresh + 1
+            self._refuse(self._refusal or _refusal_of(error, data if alone else b""))
         else:
             if self._silent > self.limits.head and self._place is not Place.BETWEEN:
-                self._refuse(too_large(self.limits))
+                self._refuse(too_large(self.limits, self.url))
 
     # What the parser finds
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._place = Place.HEAD
+        self._messages += 1
         if not self._unanswered:
             self._due = self.loop.time() + self.limits.head_seconds
 
@@ -216,7 +227,8 @@ class Protocol(HttpToolsProtocol):
         own = [(b"x-request-id", request_id.encode()), (b"content-length", length), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % line for line in (*encode(answer.headers), *own))
         self.transport.write(with_phrase(STATUS_LINE[answer.status] + lines + b"\r\n") + answer.body)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self.flow.resume_reading()
         self._look_at(self.loop.time() + self.limits.linger_seconds)
         client = self.client[0] if self.client else ""
@@ -280,8 +292,8 @@ class _FirstWrite:
         self._transport.close()
 
 
-def _refusal_of(error: httptools.HttpParserError, data: bytes) -> Refusal:
+def _refusal_of(error: httptools.HttpParserError, start: bytes) -> Refusal:
     inner = error.__context__
     if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(inner, httptools.HttpParserError):
         _log.error("a request could not be taken", exc_info=inner)
-    return parser_refusal(error, data)
+    return parser_refusal(error, start)

@@ -17,9 +17,9 @@ from typing import Literal
 
 import msgspec
 
-from caseus.catalog import Catalog, HostedFile, Tombstone
+from caseus.catalog import Catalog, FetchedFile, HostedFile, Tombstone
 from caseus.errors import NotFound
-from caseus.fill import FOLDER as FILL
+from caseus.fill.fills import FOLDER as FILL
 from caseus.fill.part import Part
 from caseus.names import split_sidecar
 from caseus.packages import read_lines
@@ -48,8 +48,9 @@ class Garbage(msgspec.Struct, frozen=True):
 class Collector:
     """Finds garbage that is older than `older_than` seconds, and takes it away unless `dry_run`.
 
-    `kept`, after a run: files that the catalog doesn't know but the list beside them does. They were published, so it
-    is the catalog that is behind (an older backup of it?), and nobody may take them.
+    `seen` is called for each file that was looked at. `kept`, after a run: files that the catalog doesn't know but the
+    list beside them does. They were published, so it is the catalog that is behind (an older backup of it?), and nobody
+    may take them.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class Collector:
         *,
         older_than: float = DEFAULT_AGE,
         dry_run: bool = False,
+        seen: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._catalog, self._store = catalog, store
-        self._older_than, self._dry_run, self._clock = older_than, dry_run, clock
+        self._older_than, self._dry_run, self._seen, self._clock = older_than, dry_run, seen, clock
         self.kept: list[str] = []
 
     def run(self) -> Iterator[Garbage]:
@@ -84,12 +86,13 @@ class Collector:
             names = [key.rpartition("/")[2] for key in keys]
             listed = self._listed(folder) if _LIST in names else frozenset()
             for name in names:
+                self._seen()
                 key = f"{folder}/{name}"
                 base, ending = split_sidecar(name)
                 if name == _LIST:
                     if not rows and not graves and not listed:
                         yield from self._take("list", key, partial(self._drop_list, tree, project, key))
-                elif base not in rows and base not in graves and base in listed:
+                elif base not in rows and base not in graves and (base in listed or _LIST in listed):
                     self.kept.append(key)
                 elif kind := _kind(base, ending, rows, graves, names):
                     drop = partial(self._catalog.discard, tree, base, ending, partial(self._store.delete, key))
@@ -121,10 +124,10 @@ class Collector:
             tree, _, project = folder.rpartition("/")
             facts = self._catalog.fetched_files(tree, project)
             for key in keys:
+                self._seen()
                 name, ending = split_sidecar(key.rpartition("/")[2])
                 fact = facts.get(name)
-                known = fact is not None and (ending == ".asc" or bool(fact.metadata_sha256 if ending else fact.stored))
-                if not known:
+                if not _is_known(fact, ending):
                     yield from self._take("uncached", key, partial(self._drop_fetched, tree, project, name, key))
 
     def _drop_fetched(self, tree: str, project: str, name: str, key: str) -> bool:
@@ -136,8 +139,7 @@ class Collector:
         if lock is None:
             return False
         try:
-            fact = self._catalog.fetched(tree, project, name)
-            if fact is not None and fact.stored and key.endswith(name):
+            if _is_known(self._catalog.fetched(tree, project, name), key.removeprefix(f"{tree}/{project}/{name}")):
                 return False
             self._store.delete(key)
             return True
@@ -191,6 +193,13 @@ def _kind(
     if base in graves:
         return "deleted"
     return "sidecar" if ending and base not in names else "unknown"
+
+
+def _is_known(fact: FetchedFile | None, ending: str) -> bool:
+    """Whether the catalog knows the fetched file, or its sidecar of that ending; of signatures it keeps no record."""
+    if fact is None or not ending:
+        return fact is not None and fact.stored
+    return ending == ".asc" or fact.metadata_sha256 is not None
 
 
 def _drop(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from caseus.upstream.client import NotModified, Timeouts, Upstream
 from caseus.upstream.contact import NotContacted
 from caseus.upstream.pages import Page
-from caseus.upstream.response import Response, Unreachable
+from caseus.upstream.response import Response, Unauthorized, Unreachable
 from caseus.upstream.urls import Origin, linked_origins, resolve_upstream, upstream_name
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Page",
     "Response",
     "Timeouts",
+    "Unauthorized",
     "Unreachable",
     "Upstream",
     "linked_origins",

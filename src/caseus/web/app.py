@@ -161,7 +161,9 @@ class App:
                 raise Busy("too many logins at once: try again", retry_after=5)
             self._logins += 1
             try:
-                principal = await in_thread(self._threads.people, lambda: access.principal(authorization))
+                principal = await in_thread(
+                    self._threads.people, lambda: access.principal(authorization, request.origin.client)
+                )
             finally:
                 self._logins -= 1
         request.user = principal.name

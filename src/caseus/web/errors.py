@@ -23,6 +23,7 @@ from caseus.errors import (
     Invalid,
     NotFound,
     TooLarge,
+    TooManyTries,
     Unavailable,
     UnavailableKind,
 )
@@ -87,6 +88,8 @@ def problem_of(error: CaseusError | Refusal) -> Problem:
             return Problem(HTTPStatus.FORBIDDEN, (text,))
         case TooLarge():
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, (text,))
+        case TooManyTries():
+            return Problem(HTTPStatus.TOO_MANY_REQUESTS, (text,), _retry(error.retry_after))
         case Busy():
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, (text,), _retry(error.retry_after))
         case Unavailable():

@@ -1,0 +1,142 @@
+"""By what user and password an upstream knows us: from its URL, the environment, a netrc file or a keyring.
+
+They are looked for at the first request, and again when the upstream refuses them (401), for a keyring's passwords may
+live for an hour only.
+"""
+
+from __future__ import annotations
+
+import base64
+import netrc
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from caseus.errors import Invalid
+
+TOKEN_USER = "__token__"
+"""The user name that goes with a password that nobody gave a name for."""
+
+_PATIENCE = 60.0  # seconds between two look-ups because of refusals
+_KEYRING_LIMIT = 30.0
+
+log: Any = structlog.get_logger(__name__)
+
+
+class Pair(NamedTuple):
+    user: str
+    password: str
+
+    @property
+    def header(self) -> str:
+        """The value of Authorization (RFC 7617)."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+
+Find = Callable[[], Pair | None]
+
+
+def nobody() -> Pair | None:
+    """No credentials."""
+    return None
+
+
+class Credentials:
+    """What `find` gives, remembered. Thread-safe; one look-up at a time. `clock`: monotonic seconds."""
+
+    def __init__(self, find: Find = nobody, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._find, self._clock = find, clock
+        self._guard = threading.Lock()
+        self._known = False
+        self._header: str | None = None
+        self._found = 0.0
+
+    def header(self) -> str | None:
+        """The value of Authorization, None without credentials."""
+        with self._guard:
+            if not self._known:
+                self._look()
+            return self._header
+
+    def renewed(self, refused: str | None) -> str | None:
+        """After the upstream refused `refused`: another value to try, if there is any."""
+        with self._guard:
+            if self._header == refused and self._clock() - self._found >= _PATIENCE:
+                self._look()
+            return self._header if self._header != refused else None
+
+    def _look(self) -> None:
+        pair = self._find()
+        self._header = pair.header if pair is not None else None
+        self._known, self._found = True, self._clock()
+
+
+def from_environment(environ: Mapping[str, str], password: str, user: str | None, literal_user: str | None) -> Find:
+    """`password`, `user`: names of variables. Invalid where one is not set."""
+    for name in filter(None, (password, user)):
+        if not environ.get(name):
+            raise Invalid(f"the environment variable {name} is not set: set it, or take the upstream's setting away")
+    pair = Pair(environ[user] if user else literal_user or TOKEN_USER, environ[password])
+    return lambda: pair
+
+
+def from_netrc(file: Path | None, host: str, environ: Mapping[str, str]) -> Find:
+    """What the file says of the host (None: `$NETRC`, else `~/.netrc`). Invalid if it can't be read now."""
+    path = file or Path(environ.get("NETRC") or os.path.join(environ.get("HOME") or "~", ".netrc")).expanduser()
+
+    def find() -> Pair | None:
+        told = netrc.netrc(path).authenticators(host)
+        return Pair(told[0] or TOKEN_USER, told[2] or "") if told is not None else None
+
+    def find_again() -> Pair | None:
+        try:
+            return find()
+        except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as error:
+            log.warning("upstream.netrc_unreadable", host=host, error=type(error).__name__)
+            return None
+
+    try:
+        find()
+    except OSError as error:
+        raise Invalid(f"netrc: {path} can't be read: {error.strerror}") from None
+    except (netrc.NetrcParseError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", None)
+        raise Invalid(f"netrc: {path} can't be understood" + (f": look at line {line}" if line else "")) from None
+    return find_again
+
+
+def from_keyring(command: str, url: str, host: str, user: str) -> Find:
+    """What `keyring get` says of the URL, else of its host, as pip and uv ask it (`command`: the program's path)."""
+
+    def find() -> Pair | None:
+        for service in (url, host):
+            password = _ask_keyring(command, service, user)
+            if password:
+                return Pair(user, password)
+        return None
+
+    return find
+
+
+def _ask_keyring(command: str, service: str, user: str) -> str | None:
+    try:
+        done = subprocess.run(
+            [command, "get", service, user],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            timeout=_KEYRING_LIMIT,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("upstream.keyring_failed", service=service, error=type(error).__name__)
+        return None
+    if done.returncode:
+        return None
+    return done.stdout.decode(errors="replace").rstrip("\r\n") or None
