@@ -15,7 +15,7 @@ from caseus.site import Site, build
 from caseus.web import create_app
 from support.live import FORM_TYPE, LiveServer, Reply, form_body, serving
 from support.packages import make_sdist, make_wheel, sha256
-from support.served import captured_log
+from support.served import captured_log, logged
 from support.upstream import FakeUpstream, Fault
 from support.web import make_config
 
@@ -135,6 +135,16 @@ def test_an_upstream_behind_it(world: World, upstream: FakeUpstream) -> None:
     upstream.fail(Fault("status", status=500))
     assert world.server.get(f"/simple/far/{FAR_NAME}", Range="bytes=-5").body == FAR[-5:]
     assert world.server.get("/simple/other/").status == 502
+
+
+def test_the_log_tells_what_was_in_the_cache(world: World) -> None:
+    world.upload(NAME, WHEEL)
+    paths = [f"/simple/far/{FAR_NAME}.metadata", f"/simple/far/{FAR_NAME}", f"/simple/acme-tools/{NAME}"]
+    with captured_log() as log:
+        for path in paths * 2:
+            assert world.server.get(path).status == 200
+        events = logged(log, len(paths) * 2)
+    assert [event["cache"] for event in events] == ["miss", "miss", "hit", "hit", "hit", "hit"]
 
 
 def test_it_is_ready(world: World) -> None:

@@ -442,8 +442,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _write(self, data: bytes, chunked: bool) -> None:
         for at in range(0, len(data), 65_536):
             piece = data[at : at + 65_536]
+            self.server.upstream.sent += len(piece)  # first: a client may be done before we go on
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            self.server.upstream.sent += len(piece)
 
 
 def _broken(answer: _Answer, fault: Fault) -> _Answer:

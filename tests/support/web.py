@@ -112,6 +112,7 @@ class FillingBlob:
 
     def __init__(self, start: int = 0, stop: int | None = None) -> None:
         self.sha256: str | None = None
+        self.stored = False
         self.size: int | None = None
         self.closed = threading.Event()
         self.polled = threading.Semaphore(0)

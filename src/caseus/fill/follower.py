@@ -58,6 +58,7 @@ class Follower:
         self._restarts = 0
         self._kept = False  # whether our shared lock keeps the verified file from eviction
         self._fd, self._whole = filler.attach()
+        self.stored = self._whole
         self._seen: tuple[object, float] = (None, clock())  # the last sign of life, and when it changed
 
     @property

@@ -64,7 +64,7 @@ class Sidecars:
             digest = hashlib.sha256(data).hexdigest()
             self._store.replace(key, io.BytesIO(data))
             self._catalog.save_fetched_metadata(source.tree, source.project, source.filename, sha256=digest)
-        return BytesBlob(data, start, stop).with_sha256(digest)
+        return _fresh(data, start, stop).with_sha256(digest)
 
     def signature(self, source: Source, file: File, start: int, stop: int | None) -> Blob:
         """FILE.asc. NotFound if the upstream has none."""
@@ -80,7 +80,7 @@ class Sidecars:
             if not data.lstrip().startswith(_ARMOUR):
                 raise Unavailable(f"the upstream's signature of {source.filename} is none", kind="upstream")
             self._store.replace(key, io.BytesIO(data))
-        return BytesBlob(data, start, stop)
+        return _fresh(data, start, stop)
 
     def _make_metadata(self, source: Source, file: File) -> bytes:
         """From the first place that has it as it should be; the last error if none has."""
@@ -145,3 +145,10 @@ class Sidecars:
     def _from_whole_wheel(self, source: Source) -> bytes:
         with self._fills.whole(source) as reader:
             return read_wheel_metadata(reader, source.filename)
+
+
+def _fresh(data: bytes, start: int, stop: int | None) -> BytesBlob:
+    """What was fetched or made just now."""
+    blob = BytesBlob(data, start, stop)
+    blob.stored = False
+    return blob

@@ -55,12 +55,14 @@ class State(enum.Enum):
 class Blob(Protocol):
     """Bytes of one file, from `start` to `stop`; a context manager that closes it.
 
-    `sha256` of the whole file (hex) is set by who knows it.
+    `sha256` of the whole file (hex) is set by who knows it; `stored` says that it was there when it was opened, and
+    not made or fetched for this reader.
 
     A blob that is being filled from an upstream knows its `size` once `available` no longer says WAITING.
     """
 
     sha256: str | None
+    stored: bool
 
     @property
     def size(self) -> int | None: ...  # of the whole file, in bytes

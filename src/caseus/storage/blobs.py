@@ -28,6 +28,7 @@ class FileBlob:
     """Bytes of a plain file; owns the descriptor it is given. Unavailable where the file got shorter meanwhile."""
 
     sha256: str | None = None
+    stored = True
 
     def __init__(self, fd: int, start: int = 0, stop: int | None = None) -> None:
         self._file = io.FileIO(fd, "rb")
@@ -91,6 +92,7 @@ class BytesBlob:
     """Bytes that are in memory already."""
 
     sha256: str | None = None
+    stored = True
 
     def __init__(self, data: bytes, start: int = 0, stop: int | None = None) -> None:
         self._data = data

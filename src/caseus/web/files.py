@@ -66,6 +66,7 @@ class Files:
             opened = await self._open(asked, wanted, request.headers.get("if-range"), gone)
             if opened is None:
                 return
+            request.cache = "hit" if opened.blob.stored else "miss"
             try:
                 await self._answer(request, asked.filename, opened, gone, send)
             finally:
