@@ -34,7 +34,7 @@ RIGHTS: dict[str, frozenset[Right]] = {
 
 _REMEMBERED = 300.0  # seconds for which verified credentials need no new verification
 _MOST_REMEMBERED = 10_000
-_AT_ONCE = 2  # password hashes at once: each takes a core and 64 MiB
+AT_ONCE = 2  # password hashes at once: each takes a core and 64 MiB
 _QUEUE = 20.0  # seconds that a login waits for its turn
 
 _WRONG = "wrong user name, password or token: check the credentials, or ask an administrator of this index"
@@ -73,7 +73,7 @@ class Passwords:
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
-        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._dummy: str | None = None
 
     def hash(self, password: str) -> str:

@@ -25,8 +25,8 @@ def of_windows(name: str, version: str) -> tuple[str, bytes]:
 def test_lock_and_install(cached: Cached, shell: Shell, client: str, slash: str, tmp_path: Path) -> None:
     """A private package that needs a cached one.
 
-    The lock has the digest of every file of the release, also of those that this machine can't use: pipenv asks for
-    /simple//NAME/ to know them if its source ends in a slash.
+    The lock has the digest of every file of the release, also of those that this machine can't use. pipenv asks for
+    /simple//NAME/ first if its source ends in a slash, is told 404, and finds them in another way.
     """
     server, upstream = cached
     app, lib = f"acme-app-{client}{len(slash)}", f"lib-{client}{len(slash)}"

@@ -22,35 +22,24 @@ from support.stocked import (
     cli_json,
     pages,
     publish,
-    stock,
+    stocked_root,
 )
 
 ACME = Path("files/main/acme")
 
 
-@pytest.fixture(scope="module")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple[str, str], bytes]]:
-    """A stopped server's root, which nobody may change, and the pages that it served."""
-    root = tmp_path_factory.mktemp("stocked") / "data"
-    with CaseusServer(root) as server:
-        stock(server)
-        served = pages(server)
-    return root, served
+Pages = dict[tuple[str, str], bytes]
 
 
 @pytest.fixture
-def root(stocked: tuple[Path, object], tmp_path: Path) -> Path:
-    """A copy of its own of that root."""
-    copied = tmp_path / "data"
-    copied.mkdir(mode=0o700)
-    for path in sorted(stocked[0].rglob("*")):
-        target = copied / path.relative_to(stocked[0])
-        if path.is_dir():
-            target.mkdir()
-        else:
-            target.write_bytes(path.read_bytes())
-            os.utime(target, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    return copied
+def served(tmp_path: Path) -> Pages:
+    """What the server served when `root` was its."""
+    return stocked_root(tmp_path / "data")
+
+
+@pytest.fixture
+def root(served: Pages, tmp_path: Path) -> Path:
+    return tmp_path / "data"
 
 
 def lose_catalog(root: Path) -> None:
@@ -63,7 +52,7 @@ def project_json(server: CaseusServer, project: str) -> Any:
 
 
 @pytest.mark.parametrize("fate", ["lost", "overwritten", "cut", "whole"])
-def test_pages_are_what_they_were(root: Path, stocked: tuple[Path, dict[tuple[str, str], bytes]], fate: str) -> None:
+def test_pages_are_what_they_were(root: Path, served: Pages, fate: str) -> None:
     catalog = root / "catalog.sqlite"
     if fate == "lost":
         lose_catalog(root)
@@ -82,7 +71,7 @@ def test_pages_are_what_they_were(root: Path, stocked: tuple[Path, dict[tuple[st
     assert run_cli("verify", "--root", root).stdout == "verified 6 files: all as they were\n"
     assert not (root / ".reindex").exists()
     with CaseusServer(root) as server:
-        assert pages(server) == stocked[1]
+        assert pages(server) == served
         assert ask(f"{server.url}simple/acme/{WHEEL[0]}").body == WHEEL[1]
         assert ask(f"{server.url}simple/acme/{WHEEL[0]}.asc").body == SIGNATURE
         assert publish(server, DELETED) == 409  # a tombstone outlives the catalog
@@ -155,7 +144,7 @@ def test_digests_need_not_be_checked(root: Path) -> None:
     assert [(each["kind"], each["key"]) for each in done["damages"]] == [("wrong size", str(ACME / YANKED[0]))]
 
 
-def test_a_damaged_list_is_used_as_far_as_it_goes(root: Path, stocked: tuple[Path, Any]) -> None:
+def test_a_damaged_list_is_used_as_far_as_it_goes(root: Path, served: Pages) -> None:
     file = root / ACME / "packages.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     assert WHEEL[0].encode() in lines[0]
@@ -170,7 +159,7 @@ def test_a_damaged_list_is_used_as_far_as_it_goes(root: Path, stocked: tuple[Pat
     assert [path.read_bytes()[:14] for path in (root / ".orphans").iterdir()] == [b'{"filename": \xff']
     with CaseusServer(root) as server:
         page = project_json(server, "acme")
-    entry, other = page["files"][0], json.loads(stocked[1]["simple/acme/", JSON])["files"][0]
+    entry, other = page["files"][0], json.loads(served["simple/acme/", JSON])["files"][0]
     assert {**entry, "upload-time": 0} == {**other, "upload-time": 0}
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +17,11 @@ from typing import Any
 
 import pytest
 
+from caseus import cli
 from caseus.catalog import Catalog
-from support.clients import JSON, Login, Shell, ask, installed, listed, tool, upload, with_login
+from caseus.importers.credentials import find_credentials
+from caseus.upstream.credentials import Credentials
+from support.clients import JSON, Shell, ask, installed, listed, tool, upload, with_login
 from support.importing import SIGNATURE, run_import, told
 from support.packages import make_sdist, make_wheel
 from support.server import COMMAND, CaseusServer, clean_environment
@@ -73,19 +79,6 @@ def test_beside_a_running_server(source: FakeUpstream, caseus: CaseusServer, tmp
     assert set(listed(caseus.url, "acme")) == {*(file[0] for file in ACME), own[0]}
 
 
-def credentials(how: str, server: CaseusServer, login: Login, home: Path) -> tuple[str, list[str], dict[str, Any]]:
-    """URL, flags and the rest, for each way of giving them."""
-    url = f"{server.url}simple/"
-    environ = {"HOME": str(home)}
-    if how == "url":
-        return with_login(url, login), [], {"environ": environ}
-    if how == "stdin":
-        return url, ["--user", login[0], "--password-stdin"], {"input": login[1] + "\n", "environ": environ}
-    file = home / (".netrc" if how == "netrc" else "secrets")
-    file.write_text(f"machine 127.0.0.1 login {login[0]} password {login[1]}\n")
-    return url, [], {"environ": environ | ({"NETRC": str(file)} if how == "NETRC" else {})}
-
-
 def test_another_caseus_with_closed_reading(start_caseus: START, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -100,13 +93,13 @@ def test_another_caseus_with_closed_reading(start_caseus: START, tmp_path: Path)
     wrong = run_import(target.root, with_login(f"{source.url}simple/", ("reader", "very-wrong-word")))
     assert wrong.code == 2 and "answers 401" in wrong.err and "very-wrong-word" not in wrong.err
 
-    for how in ("url", "netrc", "NETRC", "stdin"):
-        url, flags, options = credentials(how, source, reader, home)
-        done = run_import(target.root, url, "--json", *flags, **options)
-        assert done.code == 0, done.err
-        assert done.report["source"] == f"{source.url}simple/"
+    (home / ".netrc").write_text(f"machine 127.0.0.1 login {reader[0]} password {reader[1]}\n")
+    url, asked = f"{source.url}simple/", ("--user", reader[0], "--password-stdin")
+    by_netrc = run_import(target.root, url, "--json", environ={"HOME": str(home)})
+    by_flag = run_import(target.root, url, "--json", *asked, input=reader[1], environ={"HOME": str(tmp_path)})
+    for done, taken in ((by_netrc, 4), (by_flag, 0)):
+        assert (done.code, done.report["source"], done.count("taken")) == (0, url, taken)
         assert reader[1] not in done.out + done.err
-        (home / ".netrc").unlink(missing_ok=True)
     for project in ("acme", "acme-tools"):
         assert told(listed(target.url, project)) == told(listed(source.url, project, reader))
     yanked = {name: entry["yanked"] for name, entry in listed(target.url, "acme").items()}
@@ -237,13 +230,45 @@ def test_what_went_wrong_is_told_and_exits_with_1(source: FakeUpstream, empty: P
         ("https://pkgs.example.com/", ["--follow-deletions"], "--follow-deletions goes with --follow"),
         ("https://pkgs.example.com/", ["--follow", "--dry-run"], "leave --follow out"),
         ("https://pkgs.example.com/", ["--project", "x-"], "invalid project name"),
+        ("https://pkgs.example.com/", ["--files-from", "http://files.example.com"], "--files-from: give https://HOST"),
+        ("https://pkgs.example.com/", ["--files-from", "files"], "--files-from: not a URL"),
     ],
 )
-def test_usage(empty: Path, url: str, flags: list[str], message: str) -> None:
-    done = run_import(empty, url, *flags, input="pw")
-    assert done.code in (1, 2) and done.out == ""
-    assert message in done.err and len(done.err.splitlines()) == 1
-    assert "pw" not in done.err
+def test_usage(
+    empty: Path,
+    url: str,
+    flags: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"pw")))
+    assert cli.run(["import", "index", url, "--root", str(empty), *flags]) in (1, 2)
+    told = capsys.readouterr()
+    assert told.out == "" and len(told.err.splitlines()) == 1
+    assert message in told.err and "pw" not in told.err
+
+
+def test_where_credentials_come_from(tmp_path: Path) -> None:
+    """The URL, --user, $NETRC, ~/.netrc, in this order; each host has its own."""
+    url, other = "https://pkgs.example.com/simple/", "https://other.example.com/simple/"
+    (tmp_path / ".netrc").write_text("machine pkgs.example.com login home password one\n")
+    (tmp_path / "named").write_text("machine pkgs.example.com login named password two\n")
+    home = {"HOME": str(tmp_path)}
+    named = home | {"NETRC": str(tmp_path / "named")}
+
+    def basic(user: str, password: str) -> str:
+        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+    def header(found: Credentials | None) -> str | None:
+        return found.header() if found is not None else None
+
+    assert header(find_credentials(url, None, home)) == basic("home", "one")
+    assert header(find_credentials(url, None, named)) == basic("named", "two")
+    assert header(find_credentials(url, ("me", "three"), named)) == basic("me", "three")
+    assert header(find_credentials(other, None, home)) is None
+    assert header(find_credentials(url, None, {"HOME": str(tmp_path / "nobody")})) is None
+    assert find_credentials("https://u:p@pkgs.example.com/simple/", None, home) is None  # the URL's own count
 
 
 def test_a_wrong_folder_or_url(source: FakeUpstream, empty: Path, tmp_path: Path) -> None:
@@ -255,7 +280,7 @@ def test_a_wrong_folder_or_url(source: FakeUpstream, empty: Path, tmp_path: Path
     unreadable = tmp_path / "netrc"
     unreadable.write_text("machine 127.0.0.1 login me passw0rd hush\n")
     done = run_import(empty, source.url, environ={"NETRC": str(unreadable)})
-    assert f"can't read {unreadable} (line" in done.err and "hush" not in done.err
+    assert f"netrc: {unreadable} can't be understood" in done.err and "hush" not in done.err
 
 
 # A real foreign index

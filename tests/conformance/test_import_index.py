@@ -20,8 +20,9 @@ from caseus.importers.report import Outcome
 from caseus.importers.source import Stopped
 from caseus.model import File
 from caseus.names import normalize
-from support.importing import SIGNATURE, Heard, Target, outcomes, round_of
+from caseus.upstream.urls import origin_of
 from support.forms import form_for
+from support.importing import SIGNATURE, Heard, Target, outcomes, round_of
 from support.packages import make_sdist, make_wheel, metadata, sha256
 from support.upstream import FakeUpstream, Fault, Listed, Options
 
@@ -254,6 +255,7 @@ def test_odd_old_files_are_taken_with_a_remark(source: FakeUpstream, target: Tar
     assert "invalid Name" in done["acme-0.3-py3-none-any.whl"][1]
     assert "not UTF-8" in done["acme-0.4-py3-none-any.whl"][1]
     assert "is not that of acme 0.6" in done["acme-0.6-py3-none-any.whl"][1]
+    assert done["acme-1.0-1.tar.gz"][1] == "PKG-INFO says Version '1.0', the filename says '1.0.post1'"
     files = hosted(target)
     assert files["acme-0.1.tar.gz"].requires_python == ">=2.6"  # the page's word, as the file has none
     assert files["acme-0.3-py3-none-any.whl"].requires_python is None  # what can't be parsed breaks clients
@@ -375,6 +377,15 @@ def test_one_file_that_fails_costs_no_other(source: FakeUpstream, target: Target
     source.heal()
     # The page is the same, and has an ETag; what failed is tried again all the same.
     assert outcomes(round_of(run))[WHEEL[0]] == TAKEN
+
+
+def test_where_downloads_may_be_redirected_to(source: FakeUpstream, target: Target) -> None:
+    """As object stores behind an index want it; addresses are judged all the same."""
+    elsewhere = origin_of(source.origin.replace("http:", "https:"))
+    source.fail(Fault("redirect", url=f"https://{elsewhere.authority}/wheel"), source.file_path("acme", WHEEL[0]))
+    assert "neither its own origin" in target.take("acme")[WHEEL[0]][1]
+    reason = target.take("acme", files_from=frozenset({elsewhere}))[WHEEL[0]][1]
+    assert "private or reserved address" in reason
 
 
 def test_an_index_that_is_down_is_left_alone(source: FakeUpstream, target: Target) -> None:

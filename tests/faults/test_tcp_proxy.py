@@ -18,7 +18,7 @@ PATH = "/files/alpha/alpha-1.0.tar.gz"
 @pytest.fixture
 def proxy() -> Iterator[TcpProxy]:
     upstream = FakeUpstream({"alpha": [("alpha-1.0.tar.gz", BODY)]})
-    with upstream, TcpProxy(int(upstream.origin.rpartition(":")[2])) as proxy:
+    with upstream, TcpProxy(upstream.port) as proxy:
         yield proxy
 
 
@@ -64,6 +64,14 @@ def test_half_close_still_takes_requests(proxy: TcpProxy) -> None:
             client.sendall(b"x" * 1000)  # no RST comes back
         linger = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         assert linger == 0
+
+
+def test_down_and_up(proxy: TcpProxy) -> None:
+    proxy.down()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=20)
+    proxy.up()
+    assert fetch(proxy)[0].endswith(BODY)
 
 
 def test_refuse_blackhole_and_garbage(proxy: TcpProxy) -> None:

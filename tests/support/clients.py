@@ -10,6 +10,7 @@ import http.client
 import importlib.metadata
 import json
 import secrets
+import ssl
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -168,10 +169,17 @@ def ask(
     body: bytes | None = None,
     login: Login | None = None,
     timeout: float = 60,
+    ca: Path | None = None,
 ) -> Answer:
-    """One request on a connection of its own; follows no redirect. OSError if no head of an answer comes."""
+    """One request on a connection of its own; follows no redirect. OSError if no head of an answer comes.
+
+    `ca`: the certificate to trust, for https.
+    """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=ca)
+        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=context)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     sent = dict(headers or {})
     if login is not None:

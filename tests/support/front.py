@@ -63,8 +63,15 @@ class Front:
     """A threaded HTTP/1.1 server; use it as a context manager. `fault` may be set at any time."""
 
     def __init__(
-        self, target: str, *, prefix: str = "", fault: Fault = sound, context: ssl.SSLContext | None = None
+        self,
+        target: str,
+        *,
+        prefix: str = "",
+        strips: bool = True,
+        fault: Fault = sound,
+        context: ssl.SSLContext | None = None,
     ) -> None:
+        """`strips`: whether the index behind gets the path without the prefix."""
         self.prefix, self.fault = prefix, fault
         self.asked: list[Asked] = []
         parts = urlsplit(target)
@@ -73,7 +80,8 @@ class Front:
         def forward(asked: Asked) -> Answer:
             connection = http.client.HTTPConnection(host, port, timeout=30)
             try:
-                connection.putrequest(asked.method, asked.path, skip_host=True, skip_accept_encoding=True)
+                path = asked.path if strips else f"{prefix}{asked.path}"
+                connection.putrequest(asked.method, path, skip_host=True, skip_accept_encoding=True)
                 for name, value in asked.headers.items():
                     connection.putheader(name, value)
                 connection.endheaders(asked.body)
@@ -98,7 +106,7 @@ class Front:
             def log_message(self, *args: object) -> None:
                 pass
 
-            def answer(handler) -> None:  # noqa: N805  (`self` is the front)
+            def answer(handler) -> None:
                 body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
                 headers = {name.lower(): value for name, value in handler.headers.items()}
                 if not handler.path.startswith(f"{self.prefix}/"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from caseus.names import normalize
 from caseus.packages import PackageLists
 from caseus.publish import Publisher
 from caseus.storage.filesystem import FilesystemStorage
-from caseus.upstream import Timeouts, Upstream
+from caseus.upstream import Origin, Timeouts, Upstream
 from support.server import run_cli
 
 SIGNATURE = b"-----BEGIN PGP SIGNATURE-----\n\nabcd\n-----END PGP SIGNATURE-----\n"
@@ -51,9 +51,12 @@ class Imported(NamedTuple):
         }
 
 
-def run_import(root: Path, url: str, *flags: str, **options: Any) -> Imported:
+def run_import(
+    root: Path, url: str, *flags: str, input: str | None = None, environ: Mapping[str, str] | None = None
+) -> Imported:
     """The command, in a process of its own."""
-    done = run_cli("import", "index", url, "--root", root, *flags, **options)
+    environ = {"CASEUS_UPSTREAM": "none"} | dict(environ or {})
+    done = run_cli("import", "index", url, "--root", root, *flags, input=input, environ=environ)
     return Imported(done.returncode, done.stdout, done.stderr)
 
 
@@ -93,8 +96,11 @@ class Target:
         delete: bool = False,
         heard: Heard | None = None,
         pauses: Sequence[float] = (0.0,),
+        files_from: frozenset[Origin] = frozenset(),
     ) -> IndexImport:
-        source = Source(self.upstream, max_file_bytes=self._max_file_bytes, stop=self.stop, pauses=pauses)
+        source = Source(
+            self.upstream, max_file_bytes=self._max_file_bytes, stop=self.stop, pauses=pauses, files_from=files_from
+        )
         return IndexImport(
             source, self.catalog, self.publisher, Selection(chosen, exclude),
             jobs=jobs, stop=self.stop, progress=heard or Heard(), delete=delete,

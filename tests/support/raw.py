@@ -68,6 +68,12 @@ class Raw:
         while (answer := self.answer()) is not None:
             yield answer
 
+    def rest(self) -> bytes:
+        """All bytes that come until the server closes."""
+        while self._more():
+            pass
+        return self._buffer
+
     def is_open(self) -> bool:
         """Whether one more good request is answered well."""
         self.send(LIVE)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +65,23 @@ def stock(server: CaseusServer) -> None:
     ):
         done = server.cli("project", *command)
         assert done.returncode == 0, done.stderr
+
+
+@cache
+def _stocked() -> tuple[tempfile.TemporaryDirectory[str], dict[tuple[str, str], bytes]]:
+    """A stopped server's root below a folder, made once a process, and the pages that it served."""
+    folder = tempfile.TemporaryDirectory(prefix="caseus-stocked-")
+    atexit.register(folder.cleanup)
+    with CaseusServer(Path(folder.name) / "data") as server:
+        stock(server)
+        return folder, pages(server)
+
+
+def stocked_root(target: Path) -> dict[tuple[str, str], bytes]:
+    """Makes `target` a root that is stocked and stopped; the pages that it served."""
+    folder, served = _stocked()
+    shutil.copytree(Path(folder.name) / "data", target)
+    return served
 
 
 def pages(server: CaseusServer, projects: Iterable[str] = PROJECTS) -> dict[tuple[str, str], bytes]:

@@ -4,6 +4,7 @@
         proxy.port                                  # clients connect here
         proxy.fail(TcpFault(reset=1000))            # from now on; connections that are open are closed first
         proxy.heal()
+        proxy.down(); proxy.up()                    # the same port
         proxy.accepted                              # connections so far
 
 Byte counts are those of one connection, of what goes towards the client. It speaks TLS to clients while `tls` is set,
@@ -138,6 +139,21 @@ class TcpProxy:
             requests.transport.abort()
             await asyncio.gather(forward, _close(requests), return_exceptions=True)
 
+    def down(self) -> None:
+        """Nobody listens any more; the port stays ours to come back to."""
+        self._do(self._close_listener())
+
+    def up(self) -> None:
+        """After `down`; else nothing happens."""
+        if self._server is None:
+            self._do(self._listen())
+
+    async def _close_listener(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._drop_all()
+
     def _do(self, change: object) -> None:
         asyncio.run_coroutine_threadsafe(change, self._loop).result(30)  # type: ignore[arg-type]
 
@@ -153,9 +169,7 @@ class TcpProxy:
         self._loop.close()
 
     async def _end(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._drop_all()
+        await self._close_listener()
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -90,7 +90,8 @@ def read(
     ("path", "query", "shown"),
     [
         (b"/simple/", b"", "/simple/"),
-        (b"/simple/", b"token=abc&format=text/html&x", "/simple/?token=***&format=text/html&x=***"),
+        (b"/simple/", b"token=abc&format=text/html&x", "/simple/?***&format=text/html&***"),
+        (b"/simple/", b"format=secret&:action=secret", "/simple/?***&***"),
         (b"/legacy/", b":action=file_upload", "/legacy/?:action=file_upload"),
         (b"/\xff\x1b[31m", b"", "/??[31m"),
         (b"/" + b"a" * 1000, b"", "/" + "a" * 499 + "…"),

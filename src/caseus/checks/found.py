@@ -36,7 +36,7 @@ def check_found(
     can't be published here; Unavailable if the reader fails.
     """
     parsed = parse_filename_of(project, filename)
-    upload = Upload(Form({}), filename, reader, {}, None)
+    upload = Upload(Form({}), filename, reader, {}, None, parsed)
     faults = find_faults(upload, FILE_RULES)
     refused = [fault for fault in upload.contents.faults if fault not in upload.contents.odd]
     if refused:

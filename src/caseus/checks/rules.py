@@ -29,16 +29,25 @@ T = TypeVar("T")
 
 
 class Upload:
-    """What was sent; `parsed`, `metadata` and `core` raise Invalid where the file doesn't give them."""
+    """What was sent; `parsed`, `metadata` and `core` raise Invalid where the file doesn't give them.
+
+    `parsed`: what the filename says, where the caller knows better than its text alone tells.
+    """
 
     def __init__(
-        self, form: Form, filename: str, reader: BinaryIO, digests: Mapping[str, str], signature: bytes | None
+        self,
+        form: Form,
+        filename: str,
+        reader: BinaryIO,
+        digests: Mapping[str, str],
+        signature: bytes | None,
+        parsed: ParsedFilename | None = None,
     ) -> None:
         self.form = form
         self.filename = filename
         self.digests = digests
         self.signature = signature
-        self._parsed = _Outcome(lambda: parse_filename(check_filename(filename)))
+        self._parsed = _Outcome(lambda: parsed or parse_filename(check_filename(filename)))
         self._contents = _Outcome(lambda: look_into(filename, reader))
         self._core = _Outcome(lambda: parse_metadata(self.metadata))
 

@@ -66,9 +66,16 @@ class Settings(Where):
     port
         Port to listen on; 0 takes a free one (default: 8080).
     upstream
-        The index that is asked for what is not here: a URL, `pypi` or `none` (default: pypi).
+        An index that is asked for what is not here: a URL, `pypi` or `none` (default: pypi); may be repeated, the first
+        that knows a name answers.
     upstream_ttl
-        How long a page of the upstream is fresh, such as 600 or 10m (default: 10m).
+        How long a page of an upstream is fresh, such as 600 or 10m (default: 10m).
+    upstream_stale
+        For how long after that it is given at once while it is refreshed (default: 1m).
+    union
+        Pattern of names whose files are merged from all upstreams, such as torch*; may be repeated.
+    keep_removed
+        Serve cached files that their upstream no longer lists, to those who know their names.
     private
         Pattern of names that are never asked upstream, such as acme-*; may be repeated.
     read
@@ -91,6 +98,9 @@ class Settings(Where):
     port: str | None = None
     upstream: Texts = None
     upstream_ttl: str | None = None
+    upstream_stale: str | None = None
+    union: Texts = None
+    keep_removed: Annotated[bool | None, Parameter(negative="")] = None
     private: Texts = None
     read: str | None = None
     max_file_bytes: str | None = None

@@ -61,8 +61,8 @@ def doctor(
         print(as_json_text(report))
     else:
         show(report, sys.stdout)
-    if report.locked is not None:
-        raise UsageError(report.locked)
+    if report.unseen is not None:
+        raise UsageError(report.unseen)
     if report.faults:
         raise Refused(f"{report.count('fail')} faults and {report.count('warn')} warnings found at {report.url}")
 

@@ -38,6 +38,7 @@ def index(
     *,
     project: Texts = None,
     exclude: Texts = None,
+    files_from: Texts = None,
     everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
     jobs: int = 4,
     dry_run: Switch = False,
@@ -59,6 +60,8 @@ def index(
         A name or pattern such as acme-* of what is taken; may be repeated (default: all).
     exclude
         A name or pattern of what is not taken; may be repeated.
+    files_from
+        An https://HOST besides the index's own to which downloads may be redirected; may be repeated.
     everything
         Take more than 2000 projects without choosing any.
     jobs
@@ -81,20 +84,23 @@ def index(
     config = load_config(where).config
     existing_root(config.root)
     from caseus import site
-    from caseus.importers.credentials import source_url
+    from caseus.importers.credentials import find_credentials, https_origin, source_url
     from caseus.importers.index import IndexImport
     from caseus.importers.selection import Selection
     from caseus.importers.source import Source
     from caseus.upstream import Timeouts, Upstream
 
     selection = Selection(project or (), exclude or ())
+    url = source_url(url)
+    allowed = frozenset(map(https_origin, files_from or ()))
+    credentials = find_credentials(url, login, os.environ)
     # A list of projects, or a page, may take an old index a while.
-    upstream = Upstream(source_url(url, login, os.environ), timeouts=Timeouts(connect=10, read=30, page=300))
+    upstream = Upstream(url, credentials=credentials, timeouts=Timeouts(connect=10, read=30, page=300))
     opened = site.build(config)
     stop = threading.Event()
     try:
         with progress(lines=follow) as shown, _stopped_by_signals(stop):
-            source = Source(upstream, max_file_bytes=config.max_file_bytes, stop=stop)
+            source = Source(upstream, max_file_bytes=config.max_file_bytes, stop=stop, files_from=allowed)
             run = IndexImport(
                 source, opened.catalog, opened.indexes[site.MAIN].publisher, selection,
                 jobs=jobs, stop=stop, progress=shown, delete=follow_deletions, dry_run=dry_run,

@@ -193,10 +193,10 @@ class Client:
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: int) -> Exchange:
         pool = self._pool_for(url)
+        began = time.monotonic()
         timer = threading.Timer(self._timeouts.whole, self._watcher.cut_off)
         timer.daemon = True
         timer.start()
-        began = time.monotonic()
         try:
             response = pool.request(
                 method,
@@ -212,6 +212,8 @@ class Client:
             first_byte = time.monotonic() - began
             self._note_certificate(response, url)
             raw, cut = _read(response, limit, began + self._timeouts.whole, url)
+            if time.monotonic() - began >= self._timeouts.whole:  # a head that is cut off reads as a shorter one
+                raise Unreachable(f"took too long: {shown(url)}")
         finally:
             timer.cancel()
         reason, told = response.reason or "", response.headers

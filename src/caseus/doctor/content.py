@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from caseus import names
-from caseus.doctor.page import Entry, Page
+from caseus.doctor.page import Entry, Page, last_part
 from caseus.doctor.verdicts import Verdict, fail, ok, quoted, skip, some, warn
 from caseus.doctor.visit import Subject, Visit
 from caseus.errors import Invalid
@@ -43,7 +43,7 @@ def html_anchors(visit: Visit) -> Iterator[Verdict]:
         yield skip("no HTML")
         return
     for subject, page in pages:
-        odd = [entry for entry in page.entries if entry.text != unquote(urlsplit(entry.url).path.rpartition("/")[2])]
+        odd = [entry for entry in page.entries if entry.text != last_part(entry.url)]
         if odd:
             yield warn(
                 f"{_of(odd, page)} another text than the last part of its link",
@@ -114,12 +114,11 @@ def links(visit: Visit) -> Iterator[Verdict]:
     relative = 0
     plain, local, dead = [], [], []
     for entry in entries:
-        parts = urlsplit(entry.href)
         if not entry.url:
             dead.append(entry.filename)
             continue
         origin = origin_of(entry.url)
-        if not parts.netloc:
+        if not urlsplit(entry.href).netloc:
             relative += 1
         elif _LOCAL.match(origin.host) and not _LOCAL.match(own.host):
             local.append(f"{entry.filename} at {origin.authority}")

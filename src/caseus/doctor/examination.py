@@ -100,10 +100,15 @@ def examine(
                 seen(check.name)
                 findings += _merged(client, check.name, _look(check, visit))
         names = tuple(subject.name for subject in visit.subjects)
-        return Report(shown(visit.base), names, tuple(findings), locked=_why_locked(visit) if locked else None)
+        return Report(shown(visit.base), names, tuple(findings), unseen=_why_unseen(visit))
 
 
-def _why_locked(visit: Visit) -> str:
+def _why_unseen(visit: Visit) -> str | None:
+    """Why hardly anything could be looked at, which must not pass for an index in order."""
+    if visit.subjects:
+        return None
+    if visit.listed.status not in (401, 403):
+        return f"the index at {shown(visit.base)} has no project with files: publish one, or give --project"
     said = visit.client.redact(plain(visit.listed.said))
     if visit.logged_in:
         return f"the index refuses these credentials ({said}): nothing else could be looked at"

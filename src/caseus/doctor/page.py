@@ -108,8 +108,7 @@ def read_list(exchange: Exchange) -> tuple[str, ...] | None:
 def _projects(tree: LexborHTMLParser) -> Iterator[str]:
     """The last segment of what each anchor of a list leads to; not what leads up or out."""
     for anchor in tree.css("a[href]"):
-        path = urlsplit(anchor.attributes.get("href") or "").path.rstrip("/")
-        name = unquote(path.rpartition("/")[2])
+        name = last_part((anchor.attributes.get("href") or "").partition("#")[0].rstrip("/"))
         try:
             names.normalize(name)
         except Invalid:
@@ -169,7 +168,7 @@ def _html_page(text: bytes, url: str) -> Page:
         href = (anchor.attributes.get("href") or "").strip()
         target, _, fragment = href.partition("#")
         text_shown = anchor.text().strip()
-        filename = unquote(urlsplit(target).path.rpartition("/")[2])
+        filename = last_part(target)
         if not names.is_filename(filename):
             filename = text_shown
         if names.is_filename(filename):
@@ -179,6 +178,14 @@ def _html_page(text: bytes, url: str) -> Page:
     if not entries and version is None and tree.css_first("form, input, script") is not None:
         raise Unreadable("it is an HTML page without files (a login page?)")
     return Page("html", tuple(entries), version)
+
+
+def last_part(url: str) -> str:
+    """The last segment of a URL's path, unquoted; "" of what is no URL."""
+    try:
+        return unquote(urlsplit(url).path.rpartition("/")[2])
+    except ValueError:
+        return ""
 
 
 def _resolved(base: str, href: str) -> str:

@@ -13,12 +13,12 @@ _HEADERS: Final = ("check", "result", "detail", "how to mend it")
 
 
 class Report(NamedTuple):
-    """`locked`: why hardly anything could be looked at; None where it could."""
+    """`unseen`: why hardly anything could be looked at; None where it could."""
 
     url: str
     projects: tuple[str, ...]
     findings: tuple[Finding, ...]
-    locked: str | None = None
+    unseen: str | None = None
 
     def count(self, result: Result) -> int:
         return sum(finding.result == result for finding in self.findings)

@@ -86,13 +86,11 @@ def _metadata(visit: Visit, entry: Entry) -> Iterator[Verdict]:
 
 def matches(data: bytes, hashes: Mapping[str, str]) -> bool:
     """Whether the bytes have every digest of a known kind."""
-    known = {kind: digest for kind, digest in hashes.items() if kind in hashlib.algorithms_guaranteed}
-    return all(_hex(kind, data) == digest.lower() for kind, digest in known.items())
-
-
-def _hex(kind: str, data: bytes) -> str:
-    made = hashlib.new(kind, data, usedforsecurity=False)
-    return made.hexdigest() if made.digest_size else ""  # shake_* have no length of their own
+    return all(
+        hashlib.new(kind, data, usedforsecurity=False).hexdigest() == digest.lower()
+        for kind, digest in hashes.items()
+        if kind in hashlib.algorithms_guaranteed and not kind.startswith("shake_")  # which have no length of their own
+    )
 
 
 def _spread(entries: Sequence[Entry]) -> list[Entry]:

@@ -12,7 +12,6 @@ from caseus.doctor.exchange import Exchange
 from caseus.doctor.verdicts import Verdict, ok, skip, warn
 from caseus.doctor.visit import PIP, Visit
 
-_ROUNDS = 30
 _FEWEST = 3
 _BUDGET = 5.0  # seconds a measurement
 _SLOW = 2.0  # seconds of the median
@@ -23,7 +22,7 @@ def page(visit: Visit) -> Iterator[Verdict]:
     for subject in visit.subjects[:1]:
         visit.client.get(subject.url, PIP)
         opened = visit.client.connections
-        times = _times(partial(visit.client.get, subject.url, PIP))
+        times = _times(visit.request.rounds, partial(visit.client.get, subject.url, PIP))
         yield from _told(times, "a page")
         if more := visit.client.connections - opened:
             yield warn(
@@ -40,7 +39,7 @@ def not_modified(visit: Visit) -> Iterator[Verdict]:
         headers = conditions(subject.answer)
         ask = partial(visit.client.get, subject.url, PIP, headers=headers)
         if headers and ask().status == 304:
-            yield from _told(_times(ask), "304")
+            yield from _told(_times(visit.request.rounds, ask), "304")
         else:
             yield skip("no 304")
     if not visit.subjects:
@@ -51,16 +50,16 @@ def file(visit: Visit) -> Iterator[Verdict]:
     """Until the first byte of a small file comes."""
     for entry in visit.samples[:1]:
         ask = partial(visit.client.ask, "GET", entry.url, headers={"Accept-Encoding": "identity"})
-        yield from _told(_times(ask), "first byte of a file")
+        yield from _told(_times(visit.request.rounds, ask), "first byte of a file")
     if not visit.samples:
         yield skip("no files")
 
 
-def _times(ask: Callable[[], Exchange]) -> list[float]:
+def _times(rounds: int, ask: Callable[[], Exchange]) -> list[float]:
     """Seconds to the first byte, sorted; as many rounds as go into the time."""
     until = time.monotonic() + _BUDGET
     times: list[float] = []
-    while len(times) < _ROUNDS and (len(times) < _FEWEST or time.monotonic() < until):
+    while len(times) < rounds and (len(times) < _FEWEST or time.monotonic() < until):
         times.append(ask().first_byte)
     return sorted(times)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
 Result = Literal["ok", "warn", "fail", "skip"]
 """`fail`: clients break, or take what is wrong. `warn`: they are slower, or know less. `skip`: it could not be seen."""
 
-_CONTROL = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]+")
 _LONGEST = 160
 
 
@@ -72,8 +70,8 @@ def gathered(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def plain(text: str) -> str:
-    """One line without control characters: a terminal would obey a stranger's."""
-    return " ".join(_CONTROL.sub(" ", text).split())
+    """One line without what can't be printed: a terminal would obey a stranger's control characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def quoted(text: str) -> str:

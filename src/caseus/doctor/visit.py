@@ -13,7 +13,7 @@ import msgspec
 
 from caseus.doctor.client import ANONYMOUS, FILE_LIMIT, Client, Login, Timeouts
 from caseus.doctor.exchange import Exchange
-from caseus.doctor.page import PLAIN_HTML, Entry, Page, Unreadable, read_list, read_page
+from caseus.doctor.page import FORMS, PLAIN_HTML, Entry, Page, Unreadable, read_list, read_page
 from caseus.errors import Invalid, Unavailable
 from caseus.names import normalize
 from caseus.upstream.urls import origin_of, shown
@@ -40,6 +40,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """None: where indexes usually take uploads."""
     upload: bool = False
     """Publish a tiny package. It stays there."""
+    rounds: int = 30
+    """At most so many requests for each measure of speed."""
     timeouts: Timeouts = Timeouts()
     clock: Callable[[], float] = time.time
 
@@ -117,7 +119,7 @@ class Visit:
 def begin(client: Client, request: Request) -> Visit:
     """The visit with its subjects. Unavailable if there is no index; Unreachable if nobody answers.
 
-    Where the index asks for a login that was not given, or refuses the one that was, there are no subjects.
+    Where the index asks for a login that was not given, refuses the one that was, or is empty, there are no subjects.
     """
     base, listed = _find_base(client, request.url)
     if listed.status in (401, 403):
@@ -158,10 +160,12 @@ def _plain(url: str) -> str:
 
 
 def _is_list(listed: Exchange) -> bool:
+    """Whether it may be a list of projects, be it an empty one."""
     try:
-        return listed.status == 200 and read_list(listed) != ()
+        read_list(listed)
     except Unreadable:
         return False
+    return listed.status == 200 and listed.media_type in FORMS
 
 
 def _choose(client: Client, base: str, listed: Exchange, given: Sequence[str]) -> tuple[Subject, ...]:

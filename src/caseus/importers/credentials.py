@@ -1,25 +1,21 @@
-"""The URL of another index with the credentials that go with it."""
+"""The URL of another index, and by what user and password it knows us."""
 
 from __future__ import annotations
 
-import netrc
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from caseus.errors import Invalid
-from caseus.upstream.urls import origin_of
+from caseus.upstream.credentials import Credentials, Pair, from_netrc
+from caseus.upstream.urls import Origin, origin_of
 
-Login = tuple[str, str]
 
-
-def source_url(url: str, login: Login | None, environ: Mapping[str, str]) -> str:
-    """The absolute URL ending in "/", with user and password where they are known; Invalid.
-
-    They come from the URL itself, else `login`, else the netrc file that $NETRC or ~/.netrc names.
-    """
+def source_url(url: str) -> str:
+    """The absolute URL, ending in "/", user and password included; Invalid."""
     try:
-        origin = origin_of(url)
+        origin_of(url)
         parts = urlsplit(url)
     except (Invalid, ValueError):
         raise Invalid(
@@ -28,27 +24,31 @@ def source_url(url: str, login: Login | None, environ: Mapping[str, str]) -> str
         ) from None
     if parts.query or parts.fragment:
         raise Invalid("the URL of the index must end with a path, without ? and #")
-    parts = parts._replace(path=parts.path.rstrip("/") + "/")
-    if "@" in parts.netloc:
+    return parts._replace(path=parts.path.rstrip("/") + "/").geturl()
+
+
+def https_origin(url: str) -> Origin:
+    """Of a URL that somebody allows to be contacted; Invalid for plain http."""
+    try:
+        origin = origin_of(url)
+    except Invalid as error:
+        raise Invalid(f"--files-from: {error}") from None
+    if origin.scheme != "https":
+        raise Invalid("--files-from: give https://HOST, for only the index itself may speak plain http")
+    return origin
+
+
+def find_credentials(url: str, login: tuple[str, str] | None, environ: Mapping[str, str]) -> Credentials | None:
+    """`login`, else what the netrc file ($NETRC, ~/.netrc) says of the host; None where the URL has them itself.
+
+    Invalid if both tell, or the file can't be read.
+    """
+    if "@" in urlsplit(url).netloc:
         if login is not None:
             raise Invalid("the URL has a user already: give it there or by --user")
-        return parts.geturl()
-    login = login or from_netrc(origin.host, environ)
-    if login is None:
-        return parts.geturl()
-    user, password = (quote(word, safe="") for word in login)
-    return parts._replace(netloc=f"{user}:{password}@{parts.netloc}").geturl()
-
-
-def from_netrc(host: str, environ: Mapping[str, str]) -> Login | None:
-    """User and password of the host (or `default`); None where there are none. Invalid for a file that is none."""
-    path = Path(environ.get("NETRC") or Path(environ.get("HOME") or Path.home()) / ".netrc")
-    try:
-        found = netrc.netrc(str(path)).authenticators(host)
-    except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, netrc.NetrcParseError) as error:
-        # netrc's own words may hold what stands in the file.
-        told = f"line {error.lineno}" if isinstance(error, netrc.NetrcParseError) else type(error).__name__
-        raise Invalid(f"can't read {path} ({told}): mend it, or name another by NETRC") from None
-    return (found[0], found[2] or "") if found else None
+    if login is not None:
+        pair = Pair(*login)
+        return Credentials(lambda: pair)
+    file = Path(environ.get("NETRC") or os.path.join(environ.get("HOME") or "~", ".netrc")).expanduser()
+    return Credentials(from_netrc(file, origin_of(url).host, environ)) if file.exists() else None

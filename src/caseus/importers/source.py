@@ -40,12 +40,22 @@ def is_ours(error: CaseusError) -> bool:
 
 
 class Source:
-    """Reads one other index; where that fails, again after `pauses` (seconds). `stop` ends it soon. Thread-safe."""
+    """Reads one other index; where that fails, again after `pauses` (seconds). `stop` ends it soon. Thread-safe.
+
+    `files_from`: https origins that downloads may be redirected to, besides those that pages link.
+    """
 
     def __init__(
-        self, upstream: Upstream, *, max_file_bytes: int, stop: threading.Event, pauses: Sequence[float] = (1.0, 4.0)
+        self,
+        upstream: Upstream,
+        *,
+        max_file_bytes: int,
+        stop: threading.Event,
+        pauses: Sequence[float] = (1.0, 4.0),
+        files_from: frozenset[Origin] = frozenset(),
     ) -> None:
         self._upstream = upstream
+        self._files_from = files_from
         self._max_file_bytes = max_file_bytes
         self._stop = stop
         self._pauses = tuple(pauses)
@@ -78,7 +88,7 @@ class Source:
 
         Damaged, TooBig, NotFound, Unavailable.
         """
-        with self._upstream.fetch(file.url or "", linked) as response:
+        with self._upstream.fetch(file.url or "", linked | self._files_from) as response:
             expected = self._judge(file, response)
             hashers = {name: new_hash(name) for name in file.hashes if name not in staged.digests}
             for chunk in response.chunks():
@@ -100,7 +110,7 @@ class Source:
     def signature(self, file: File, linked: frozenset[Origin]) -> bytes | None:
         """The detached signature; None if what the index advertises is not there or is none. Unavailable."""
         try:
-            with self._upstream.fetch(file.sig_url or "", linked) as response:
+            with self._upstream.fetch(file.sig_url or "", linked | self._files_from) as response:
                 data = response.body(MAX_SIGNATURE)
         except NotFound:
             return None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import re
 import secrets
+import socket
+import struct
 from asyncio import TimerHandle, Transport
 from enum import Enum
 from http import HTTPStatus
@@ -80,7 +82,8 @@ class Protocol(HttpToolsProtocol):
     @classmethod
     def for_at_most(cls, connections: int) -> type[Self]:
         """The same with at most so many connections."""
-        limits = msgspec.structs.replace(cls.limits, connections=min(connections, cls.limits.connections))
+        most = min(connections, cls.limits.connections)
+        limits = msgspec.structs.replace(cls.limits, connections=most, spare=min(most, cls.limits.spare))
         return type(cls.__name__, (cls,), {"limits": limits})
 
     # The connection
@@ -225,7 +228,9 @@ class Protocol(HttpToolsProtocol):
         answer = problem_answer(problem_of(refusal), request_id=request_id, private=False)
         length = str(len(answer.body)).encode()
         own = [(b"x-request-id", request_id.encode()), (b"content-length", length), (b"connection", b"close")]
-        lines = b"".join(b"%b: %b\r\n" % line for line in (*encode(answer.headers), *own))
+        lines = b"".join(
+            b"%b: %b\r\n" % line for line in (*self.server_state.default_headers, *encode(answer.headers), *own)
+        )
         self.transport.write(with_phrase(STATUS_LINE[answer.status] + lines + b"\r\n") + answer.body)
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -251,16 +256,22 @@ class Protocol(HttpToolsProtocol):
         """The timer: whatever moves the time that is due leaves it alone, so it costs nothing a request."""
         now = self.loop.time()
         if self.flow.write_paused and self._is_stuck(now):
-            self.transport.abort()
+            self._cut()
         elif now < self._due:
             self._timer = self.loop.call_at(min(self._due, now + self.limits.head_seconds), self._look)
         elif self._place is Place.HEAD and not self._ending:
             seconds = f"{self.limits.head_seconds:g}"
             self._refuse(Refusal(HTTPStatus.REQUEST_TIMEOUT, f"the request's head took more than {seconds} seconds"))
         elif self.transport.get_write_buffer_size():
-            self.transport.abort()  # closed, it would wait for the client to take the rest
+            self._cut()  # closed, it would wait for the client to take the rest
         else:
             self.transport.close()
+
+    def _cut(self) -> None:
+        """By a reset: else the system would keep what is unsent for as long as the client takes none of it."""
+        raw = self.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _is_stuck(self, now: float) -> bool:
         unsent = self.transport.get_write_buffer_size()

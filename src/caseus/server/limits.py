@@ -26,6 +26,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Requests sent ahead on one connection."""
     head_seconds: float = 10.0
     """From the first byte of a head, or from the connection's begin, to its end."""
+    idle_seconds: float = 75.0
+    """Between an answer and the next request."""
     unread_seconds: float = 60.0
     """For which a client may take nothing of an answer."""
     linger_seconds: float = 2.0

@@ -12,8 +12,9 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from caseus.tokens import hide_tokens
+
 _HIDDEN_KEYS = re.compile(r"authorization|cookie|password|passwd|secret|token\Z", re.IGNORECASE)
-_TOKEN = re.compile(r"caseus_[0-9A-Za-z]+")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*(?:@[^/?#\s@]*)*(?=@)")
 _CREDENTIALS = re.compile(r"\b(Basic|Bearer|Digest) +[A-Za-z0-9+/=._~-]{4,}", re.IGNORECASE)
 _HIDDEN = "***"
@@ -55,8 +56,7 @@ def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 def clean(text: str) -> str:
     """The text without tokens, credentials of an Authorization header and user information of URLs."""
-    text = _TOKEN.sub("caseus_" + _HIDDEN, text)
-    text = _CREDENTIALS.sub(rf"\1 {_HIDDEN}", text)
+    text = _CREDENTIALS.sub(rf"\1 {_HIDDEN}", hide_tokens(text))
     return _USERINFO.sub(_HIDDEN, text) if "@" in text else text
 
 

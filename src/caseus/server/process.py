@@ -109,7 +109,7 @@ def _uvicorn_config(app: ASGIApp, config: Config, protocol: type[Protocol]) -> u
         proxy_headers=False,
         server_header=False,
         backlog=sockets.BACKLOG,
-        timeout_keep_alive=75,
+        timeout_keep_alive=math.ceil(protocol.limits.idle_seconds),
         timeout_graceful_shutdown=math.ceil(config.grace),
     )
 

@@ -13,7 +13,6 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Collection
-from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -75,6 +74,12 @@ class Contact:
             self._check_address(origin, ipaddress.ip_address(address))
         return addresses
 
+    def _of_proxy(self, host: str) -> list[str]:
+        try:
+            return [str(ipaddress.ip_address(host))]
+        except ValueError:
+            return list(self._resolve(host))
+
     def _check_address(self, origin: Origin, address: Address) -> None:
         if origin != self.own and not self._permits(_unwrap(address)):
             raise NotContacted(
@@ -104,7 +109,7 @@ class Contact:
         failure: OSError = OSError("the host has no address")
         timeout = connection.timeout if isinstance(connection.timeout, int | float) else None
         try:
-            addresses = self.addresses(origin) if judged else list(self._resolve(origin.host))
+            addresses = self.addresses(origin) if judged else self._of_proxy(origin.host)
         except TimeoutError as error:
             addresses, failure = [], error
         except OSError as error:

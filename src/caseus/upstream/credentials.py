@@ -6,7 +6,6 @@ live for an hour only.
 
 from __future__ import annotations
 
-import base64
 import netrc
 import os
 import subprocess
@@ -19,8 +18,9 @@ from typing import Any, NamedTuple
 import structlog
 
 from caseus.errors import Invalid
+from caseus.upstream.urls import basic_header
 
-TOKEN_USER = "__token__"
+TOKEN_USER = "__token__"  # noqa: S105  (a user's name)
 """The user name that goes with a password that nobody gave a name for."""
 
 _PATIENCE = 60.0  # seconds between two look-ups because of refusals
@@ -32,11 +32,6 @@ log: Any = structlog.get_logger(__name__)
 class Pair(NamedTuple):
     user: str
     password: str
-
-    @property
-    def header(self) -> str:
-        """The value of Authorization (RFC 7617)."""
-        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
 Find = Callable[[], Pair | None]
@@ -73,7 +68,7 @@ class Credentials:
 
     def _look(self) -> None:
         pair = self._find()
-        self._header = pair.header if pair is not None else None
+        self._header = basic_header(*pair) if pair is not None else None
         self._known, self._found = True, self._clock()
 
 

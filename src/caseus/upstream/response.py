@@ -48,6 +48,8 @@ def told(url: str) -> Iterator[None]:
 
 
 def _reason(error: HTTPError) -> str:
+    if isinstance(error, ProxyError) and isinstance(error.original_error, WrongKey):
+        error = error.original_error  # it was the tunnel's other end
     if isinstance(error, ProxyError):
         return "can't be reached through the configured proxy"
     if isinstance(error, NameResolutionError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 import ssl
@@ -32,6 +31,10 @@ class Tls(NamedTuple):
     pins: frozenset[bytes] = frozenset()
 
 
+PLAIN = Tls()
+"""The system's certificates, and nothing of our own."""
+
+
 class WrongKey(SSLError):
     """The certificate is trusted, but its key is none of the pinned ones."""
 
@@ -43,7 +46,7 @@ def parse_pin(text: str) -> bytes:
         return bytes.fromhex(told)
     try:
         digest = base64.b64decode(told, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one
         digest = b""
     if len(digest) != hashlib.sha256().digest_size:
         raise ValueError(f"{text!r} is no sha256 of a key: write 64 hex digits, or base64 such as sha256//…=")
@@ -58,7 +61,7 @@ def make_context(tls: Tls, *, own: bool) -> ssl.SSLContext:
         raise Invalid(f"ca: {tls.ca} can't be used: {_reason(error)}: give a PEM file of certificates") from None
     if own and tls.client_cert is not None:
         try:
-            context.load_cert_chain(tls.client_cert, tls.client_key, password=lambda: "")  # else OpenSSL asks a terminal
+            context.load_cert_chain(tls.client_cert, tls.client_key, password=_none)
         except OSError as error:
             raise Invalid(
                 f"client_cert: {tls.client_cert} can't be used: {_reason(error)}: give PEM files of a certificate and "
@@ -66,6 +69,11 @@ def make_context(tls: Tls, *, own: bool) -> ssl.SSLContext:
             ) from None
     context.sslsocket_class = TimedTlsSocket
     return context
+
+
+def _none() -> str:
+    """The password of a key: without this OpenSSL asks for one on the terminal."""
+    return ""
 
 
 def _reason(error: OSError) -> str:

@@ -189,7 +189,7 @@ class App:
                 base_url=base if index == HOME_INDEX else f"{base}{index}/",
                 index=index,
                 closed=self._private,
-                proxied=self._site.config.upstream is not None,
+                proxied=bool(self._site.config.upstreams),
                 version=__version__,
             ),
             "text/html; charset=utf-8",
@@ -221,7 +221,7 @@ def redirect(request: Request, found: Redirect) -> Answer:
     permanent = HTTPStatus.PERMANENT_REDIRECT if request.method == "POST" else HTTPStatus.MOVED_PERMANENTLY
     query = quote(request.query, safe="!$&'()*+,;=:@/?-._~%")
     location = found.location + (f"?{query}" if query else "")
-    return text_answer(permanent, f"moved to {location}\n", ("Location", location))
+    return text_answer(permanent, f"moved to {found.location}\n", ("Location", location))
 
 
 def hint(path: bytes) -> str:

@@ -27,6 +27,7 @@ from caseus.errors import (
     Unavailable,
     UnavailableKind,
 )
+from caseus.tokens import hide_tokens
 from caseus.web.answers import LOCKED_POLICY, PAGE_SECURITY, Answer, Headers
 from caseus.web.caching import scoped, vary
 
@@ -133,7 +134,7 @@ def problem_answer(problem: Problem, *, request_id: str, private: bool, keep_ask
 def header_text(faults: Sequence[str]) -> str:
     """The first fault and how many more, as printable ASCII of at most 200 characters: fit for a reason phrase."""
     more = f" (+{len(faults) - 1} more)" if len(faults) > 1 else ""
-    text = " ".join(_UNPRINTABLE.sub("?", faults[0].replace("\n", " ")).split()) or "error"
+    text = " ".join(_UNPRINTABLE.sub("?", hide_tokens(faults[0]).replace("\n", " ")).split()) or "error"
     room = _MAX_HEADER - len(more)
     return (text if len(text) <= room else text[: room - 3] + "...") + more
 
@@ -143,4 +144,4 @@ def _retry(seconds: float | None) -> Headers:
 
 
 def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return hide_tokens(text).encode("utf-8", "replace").decode()

@@ -15,11 +15,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from caseus.web.forwarded import Origin, TrustedProxies
+from caseus.web.negotiate import ALIASES
 
 CacheMark = Literal["hit", "miss", "stale", "-"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-_SHOWN_PARAMETERS = frozenset({"format", ":action"})
+_SHOWN = frozenset({*(("format", name) for name in ALIASES), (":action", "file_upload")})
 _MAX_SHOWN = 500
 
 
@@ -145,10 +146,10 @@ class Request:
         )
 
     def shown_path(self) -> str:
-        """Path and query for the log: of the query only the values that can't be secrets."""
+        """Path and query for the log: of the query only what means something here, as anything else may be a secret."""
         shown = self.raw_path.decode("latin-1")
         if self.query:
             pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
-            shown += "?" + "&".join(f"{name}={value if name in _SHOWN_PARAMETERS else '***'}" for name, value in pairs)
+            shown += "?" + "&".join("=".join(pair) if pair in _SHOWN else "***" for pair in pairs)
         printable = "".join(char if " " <= char <= "~" else "?" for char in shown)
         return printable if len(printable) <= _MAX_SHOWN else printable[:_MAX_SHOWN] + "…"
