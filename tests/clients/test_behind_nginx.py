@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
+import ssl
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,8 +24,6 @@ EVERY_TAG = "py2.py3-none-any"
 FILE = make_wheel("acme-app", "1.0", tag=EVERY_TAG)
 LARGE = {"padding": random.Random(0).randbytes(3_000_000)}
 """More than nginx takes unless it is told to (1 MiB)."""
-
-Trust = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +111,7 @@ def test_locks_name_the_public_url(
     assert project.installed == {"acme-app": "1.0"}
 
 
-def test_pip_lock_names_the_public_url(
-    fronted: Fronted, trusting: Callable[[str], Shell], tmp_path: Path
-) -> None:
+def test_pip_lock_names_the_public_url(fronted: Fronted, trusting: Callable[[str], Shell], tmp_path: Path) -> None:
     lock = tmp_path / "pylock.toml"
     trusting("pip").pip("lock", "-q", "--index-url", f"{fronted.url}simple/", "acme-app", "-o", lock).ok()
     (package,) = tomllib.loads(lock.read_text())["packages"]
@@ -192,13 +190,21 @@ def test_people_are_told_the_public_url(fronted: Fronted) -> None:
 
 
 def test_the_log_has_the_client_and_the_id_of_the_proxy(fronted: Fronted) -> None:
-    """A client can't write itself another address: nginx adds the one that it sees, and only that is believed."""
+    """A client can't write itself another address: nginx adds the one that it sees, and that is believed."""
+    parts = urlsplit(fronted.url)
+    context = ssl.create_default_context(cafile=fronted.ca)
+    connection = http.client.HTTPSConnection(
+        parts.hostname or "", parts.port, timeout=60, context=context, source_address=("127.0.0.2", 0)
+    )
     headers = {"X-Forwarded-For": "203.0.113.9", "X-Request-Id": "seen-by-nginx"}
-    assert ask(f"{fronted.url}simple/", headers=headers, ca=fronted.ca).headers["X-Request-Id"] == "seen-by-nginx"
+    connection.request("GET", "/python/simple/", headers=headers)
+    answer = connection.getresponse()
+    assert answer.headers["X-Request-Id"] == "seen-by-nginx"
+    assert answer.read()
+    connection.close()
     lines = [json.loads(line) for line in fronted.server.log.splitlines() if line.startswith("{")]
     (line,) = [line for line in lines if line.get("request_id") == "seen-by-nginx"]
-    assert line["client"] == "127.0.0.1"
-    assert line["path"] == "/python/simple/"
+    assert (line["client"], line["path"]) == ("127.0.0.2", "/python/simple/")
 
 
 def test_nothing_else_is_served(fronted: Fronted) -> None:

@@ -1,159 +1,45 @@
-"""`caseus doctor` before an index with one fault at a time: it is found, it is named, and nothing else is.
-
-The index is a real server behind a proxy that makes the fault.
-"""
+"""`caseus doctor` before an index with one fault at a time: it is found, it is named, and nothing else is."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from caseus.doctor import CHECKS, Login, Report, Request, examine
-from support.clients import upload
-from support.front import Answer, Asked, Fault, Forward, Front, sound
-from support.packages import make_sdist, make_wheel
-from support.server import CaseusServer
+from caseus.doctor import CHECKS
+from support.doctored import (
+    Index,
+    absolute,
+    answers,
+    bytes_of,
+    doctored,
+    document,
+    each_file,
+    flipped,
+    found,
+    heard,
+    is_file,
+    is_page,
+    md5_only,
+    page,
+    post,
+    told,
+    unknown,
+    wheel,
+)
+from support.front import Answer, Asked, Fault, Forward
 
 JSON = "application/vnd.pypi.simple.v1+json"
 ELSEWHERE = "http://elsewhere.example.com/simple/"
-FILES = [make_wheel("acme-app", "1.0", requires_python=">=3.8"), make_sdist("acme-app", "1.0")]
-FILES += [make_wheel("acme-app", f"1.{minor}") for minor in range(1, 12)]  # a page that is worth compressing
-FILES += [make_wheel("other", "1.0")]
-
-
-class Index(NamedTuple):
-    """An index to look at, with or without a fault."""
-
-    front: Front
-    server: CaseusServer
-
-    def examine(self, fault: Fault = sound, *, login: bool | Login = True, **options: Any) -> Report:
-        """`login`: whether by the admin, or by whom else."""
-        self.front.fault = fault
-        whom = login if isinstance(login, Login) else Login(*self.server.admin) if login else None
-        options = {"projects": ("acme-app",), "login": whom, "rounds": 3} | options
-        return examine(Request(url=f"{self.front.url}simple/", **options))
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    root = tmp_path_factory.mktemp("open") / "root"
-    with CaseusServer(root) as server, Front(server.url, prefix="/python") as front:
-        for name, data in FILES:
-            assert upload(server.url, name, data, login=server.admin).status == 200
-        yield Index(front, server)
-
-
-@pytest.fixture(scope="module")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    root = tmp_path_factory.mktemp("closed") / "root"
-    with CaseusServer(root, flags=("--read", "users")) as server, Front(server.url) as front:
-        assert upload(server.url, *FILES[0], login=server.admin).status == 200
-        yield Index(front, server)
-
-
-def found(report: Report) -> dict[str, str]:
-    """Check to what it says, of all that is wrong: `fail: …`."""
-    return {fault.check: f"{fault.result}: {fault.detail}" for fault in report.faults}
-
-
-# What can be wrong, by where it is.
-
-
-def is_page(asked: Asked) -> bool:
-    return re.fullmatch(r"/simple/[\w.-]+/", asked.path) is not None
-
-
-def is_file(asked: Asked, ending: str = "") -> bool:
-    return re.fullmatch(r"/simple/[\w.-]+/[^/]+", asked.path) is not None and asked.path.endswith(ending)
-
-
-def answers(when: Callable[[Asked], bool], answer: Answer) -> Fault:
-    """That instead of what the index says."""
-    return lambda asked, forward: answer if when(asked) else forward(asked)
-
-
-def told(when: Callable[[Asked], bool], **headers: str | None) -> Fault:
-    """Other headers of the answer."""
-    return lambda asked, forward: forward(asked).with_headers(**headers) if when(asked) else forward(asked)
-
-
-def heard(when: Callable[[Asked], bool], **headers: str | None) -> Fault:
-    """Other headers of the request."""
-    return lambda asked, forward: forward(asked.with_headers(**headers) if when(asked) else asked)
-
-
-def page(change: Callable[[str], str], form: str = "") -> Fault:
-    """Another text of pages, of the one form only if `form` says so."""
-
-    def fault(asked: Asked, forward: Forward) -> Answer:
-        answer = forward(asked)
-        if (
-            answer.status != 200
-            or not is_page(asked)
-            or not answer.body
-            or form not in answer.headers.get("content-type", "")
-        ):
-            return answer
-        zipped = answer.headers.get("content-encoding") == "gzip"
-        body = gzip.decompress(answer.body) if zipped else answer.body
-        body = change(body.decode()).encode()
-        return replace(answer, body=gzip.compress(body) if zipped else body)
-
-    return fault
-
-
-def document(change: Callable[[dict[str, Any]], object]) -> Fault:
-    """Another JSON."""
-
-    def changed(text: str) -> str:
-        loaded = json.loads(text)
-        change(loaded)
-        return json.dumps(loaded)
-
-    return page(changed, "json")
-
-
-def md5_only(text: str) -> str:
-    """Of either form: another hash instead of the file's sha256; that of its metadata stays."""
-    if not text.startswith("{"):
-        return re.sub(r"#sha256=[0-9a-f]+", f"#md5={'0' * 32}", text)
-    loaded = json.loads(text)
-    for file in loaded["files"]:
-        file["hashes"] = {"md5": "0" * 32}
-    return json.dumps(loaded)
-
-
-def each_file(change: Callable[[dict[str, Any]], object]) -> Fault:
-    return document(lambda loaded: [change(file) for file in loaded["files"]])
-
-
-def bytes_of(ending: str, change: Callable[[bytes], bytes]) -> Fault:
-    """Other bytes of files."""
-
-    def fault(asked: Asked, forward: Forward) -> Answer:
-        answer = forward(asked)
-        return replace(answer, body=change(answer.body)) if is_file(asked, ending) else answer
-
-    return fault
-
-
-def flipped(data: bytes) -> bytes:
-    return bytes(byte ^ 1 for byte in data)
-
-
-def absolute(origin: Callable[[], str]) -> Fault:
-    def fault(asked: Asked, forward: Forward) -> Answer:
-        base = f"{origin()}{asked.path}"
-        return page(lambda text: re.sub(r'("url":\s*"|href=")', rf"\g<1>{base}", text))(asked, forward)
-
-    return fault
+    with doctored(tmp_path_factory.mktemp("open") / "root", prefix="/python") as index:
+        yield index
 
 
 def never_304(asked: Asked, forward: Forward) -> Answer:
@@ -201,18 +87,6 @@ def no_html(asked: Asked, forward: Forward) -> Answer:
     if is_page(asked) and asked.headers.get("accept", "*/*") in ("text/html", "*/*"):
         return Answer(406)
     return forward(asked)
-
-
-def unknown(asked: Asked) -> bool:
-    return re.fullmatch(r"/simple/caseus-doctor-[0-9a-f]+/", asked.path) is not None
-
-
-def wheel(asked: Asked) -> bool:
-    return is_file(asked, ".whl")
-
-
-def post(asked: Asked) -> bool:
-    return asked.method == "POST"
 
 
 class Case(NamedTuple):
@@ -551,190 +425,3 @@ def test_links_that_lose_the_prefix(opened: Index) -> None:
     faults = found(opened.examine(absolute(lambda: "")))
     assert faults["links"].startswith("warn: links leave the prefix /python/")
     assert faults["bytes of a file"].startswith("fail: acme_app-1")
-
-
-def challenge(header: str | None, status: int = 401) -> Fault:
-    def fault(asked: Asked, forward: Forward) -> Answer:
-        answer = forward(asked)
-        if answer.status != 401 or asked.method == "POST":
-            return answer
-        return replace(answer, status=status, reason="").with_headers(www_authenticate=header, location="/login/")
-
-    return fault
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        (challenge(None), "a page: 401 with WWW-Authenticate missing"),
-        (challenge("Bearer"), "a page: 401 with WWW-Authenticate Bearer"),
-        (challenge("Basic", 403), "a page: 403 Forbidden without login: pip and uv ask for none then"),
-        (challenge("Basic", 302), "a page: 302 Found without login: a login page is no page for pip"),
-    ],
-    ids=["no challenge", "bearer only", "403", "login page"],
-)
-def test_closed_without_a_right_challenge(closed: Index, fault: Fault, words: str) -> None:
-    assert found(closed.examine(fault))["reading without login"] == f"fail: {words}"
-
-
-def test_closed_is_no_fault(closed: Index) -> None:
-    report = closed.examine()
-    assert found(report) == {}
-    assert report.unseen is None
-
-
-def test_closed_shows_nothing_to_nobody(closed: Index) -> None:
-    report = closed.examine(login=False)
-    assert found(report) == {}
-    assert {finding.check for finding in report.findings} == {
-        "TLS", "reading without login", "unknown names without login"
-    }  # fmt: skip
-    assert report.unseen is not None and "give --user" in report.unseen
-
-
-def test_closed_with_a_wrong_login(closed: Index) -> None:
-    report = closed.examine(login=Login("admin", "not the password"))
-    assert report.unseen is not None and "refuses these credentials" in report.unseen
-    assert "not the password" not in report.unseen
-
-
-def anonymous(asked: Asked) -> bool:
-    return "authorization" not in asked.headers and asked.method != "POST"
-
-
-@pytest.mark.parametrize("what", ["files", "names", "caches", "wrong logins"])
-def test_closed_with_a_leak(closed: Index, what: str) -> None:
-    user, password = closed.server.admin
-    key = Login(user, password).header
-    faults: dict[str, tuple[Fault, dict[str, str]]] = {
-        "files": (
-            heard(lambda a: anonymous(a) and is_file(a, ".whl"), authorization=key),
-            {"files without login": "warn: acme_app-1.0-py3-none-any.whl: downloaded without login"},
-        ),
-        "names": (
-            answers(lambda a: anonymous(a) and unknown(a), Answer(404)),
-            {"unknown names without login": "warn: a project that nobody has answers 404"},
-        ),
-        "caches": (told(is_page, cache_control="public, max-age=60"), {"caching of pages": "fail: acme-app: public"}),
-        "wrong logins": (
-            heard(lambda a: not anonymous(a) and not post(a), authorization=key),
-            {"reading with a wrong login": "fail: a wrong login is shown the page"},
-        ),
-    }
-    fault, expected = faults[what]
-    seen = found(closed.examine(fault))
-    assert seen.keys() == expected.keys()
-    assert all(seen[check].startswith(words) for check, words in expected.items()), seen
-
-
-# Uploads that are asked for.
-
-
-class Tick:
-    """A clock that gives each upload a version of its own."""
-
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        Tick.now += 1
-        return Tick.now
-
-
-def test_an_upload_that_is_asked_for(opened: Index) -> None:
-    report = opened.examine(upload=True, clock=Tick())
-    assert found(report) == {}
-    assert next(finding for finding in report.findings if finding.check == "upload").detail.endswith("never replaced")
-
-
-def test_nothing_is_published_unasked(opened: Index) -> None:
-    opened.front.asked.clear()
-    opened.examine()
-    posted = [asked for asked in opened.front.asked if asked.method == "POST"]
-    assert posted
-    assert not any(b'name="content"' in asked.body for asked in posted)
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        (answers(lambda a: post(a) and b"content" in a.body, Answer(418)), "fail: a sound wheel is refused: 418"),
-        (
-            lambda asked, forward: replace(answer, status=200) if (answer := forward(asked)).status == 409 else answer,
-            "fail: other bytes under a used name are taken: 200",
-        ),
-        (
-            lambda asked, forward: (
-                (replace(answer, status=200) if b"0" * 64 in asked.body else answer)
-                if (answer := forward(asked))
-                else answer
-            ),
-            "fail: an upload with a wrong sha256_digest is taken: 200",
-        ),
-        (
-            answers(lambda asked: asked.path == "/simple/caseus-doctor-throwaway/", Answer(404)),
-            "warn: caseus_doctor_throwaway-0.18",
-        ),
-        (
-            lambda asked, forward: replace(forward(asked), reason="") if b"content" in asked.body else forward(asked),
-            "warn: other bytes under a used name are refused by 409 Conflict, without a reason",
-        ),
-    ],
-    ids=["refused", "replaced", "unchecked", "unseen", "unexplained"],
-)
-def test_an_upload_that_goes_wrong(opened: Index, fault: Fault, words: str) -> None:
-    seen = found(opened.examine(fault, upload=True, clock=Tick()))
-    assert seen.keys() == {"upload"}
-    assert seen["upload"].startswith(words)
-
-
-def test_who_asks_for_no_login_before_an_upload(opened: Index) -> None:
-    user, password = opened.server.admin
-    seen = found(opened.examine(heard(post, authorization=Login(user, password).header)))
-    assert seen.keys() == {"upload without login"}
-    assert seen["upload without login"].startswith("warn: an upload by nobody is not asked for a login: 400 malformed")
-
-
-def test_an_index_that_takes_no_uploads(opened: Index) -> None:
-    report = opened.examine(answers(post, Answer(405)))
-    assert found(report) == {}
-    told_of_it = {finding.check: finding.detail for finding in report.findings}
-    assert told_of_it["upload without login"].startswith("no uploads are taken here: 405 Method Not Allowed at http:")
-    assert found(opened.examine(answers(post, Answer(405)), upload=True)).keys() == {"upload"}
-
-
-# What must not leave the house.
-
-
-def test_credentials_go_to_the_index_only(opened: Index) -> None:
-    with Front(opened.server.url) as stranger:
-
-        def away(asked: Asked, forward: Forward) -> Answer:
-            if is_page(asked) or is_file(asked):
-                return Answer(302, headers={"location": f"{stranger.origin}{asked.path}"})
-            return forward(asked)
-
-        opened.examine(away)
-        assert stranger.asked
-        assert not [asked for asked in stranger.asked if "authorization" in asked.headers]
-        assert [asked for asked in opened.front.asked if "authorization" in asked.headers]
-
-
-def test_secrets_are_not_told_though_the_index_does(opened: Index) -> None:
-    _, password = opened.server.admin
-
-    def echo(asked: Asked, forward: Forward) -> Answer:
-        secret = asked.headers.get("authorization", "nobody")
-        if asked.method == "POST":
-            return Answer(500, f"{secret} and {password}", {"x-error-message": secret})
-        return forward(asked)
-
-    report = opened.examine(echo)
-    text = repr(report)
-    assert "***" in text
-    assert password not in text
-    assert Login(*opened.server.admin).header.partition(" ")[2] not in text
-
-
-def test_control_characters_are_not_shown(opened: Index) -> None:
-    report = opened.examine(document(lambda loaded: loaded.update(name="\x1b[2Jevil\r\n")))
-    assert found(report)["JSON keys"] == "fail: acme-app: the key name is [2Jevil, not the normalised name"

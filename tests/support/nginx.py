@@ -19,11 +19,13 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
 STOP_LIMIT = 30.0
 
 _FRAME = """\
+{user}
 pid {folder}/pid;
 error_log {folder}/error.log warn;
 events {{}}
 http {{
     access_log off;
+    log_not_found off;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -88,14 +90,16 @@ def _nginx(folder: Path, block: str, listener: socket.socket) -> Iterator[None]:
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     assert program, "nginx is missing: run `make test-deps`"
     folder.mkdir()
-    (folder / "nginx.conf").write_text(_FRAME.format(folder=folder, server=block))
+    user = "user root;" if os.geteuid() == 0 else ""  # else its workers are somebody who may not open `folder`
+    (folder / "nginx.conf").write_text(_FRAME.format(user=user, folder=folder, server=block))
     listener.setblocking(False)
-    command = [program, "-c", str(folder / "nginx.conf"), "-g", "daemon off; master_process off;"]
+    command = [program, "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
     descriptor = listener.fileno()
-    process = subprocess.Popen(
-        command, env={"NGINX": f"{descriptor};"}, pass_fds=[descriptor], stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=(folder / "stderr").open("wb"),
-    )  # fmt: skip
+    with (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            command, env={"NGINX": f"{descriptor};"}, pass_fds=[descriptor], stdin=subprocess.DEVNULL, stderr=stderr
+        )
+    listener.close()  # from now on it is nginx's alone: without nginx, clients are refused and don't wait
     try:
         yield
         told = (folder / "stderr").read_text() + (folder / "error.log").read_text()

@@ -36,17 +36,26 @@ class Statement:
         return connection.execute(text, {**literals, **params})
 
 
-def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
-    """A connection in autocommit mode; transactions are begun in words."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False, cached_statements=256)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # checkpoints only under the write lock
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
-    else:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+def connect(path: str, *, read_only: bool, timeout: float = 10) -> sqlite3.Connection:
+    """A connection in autocommit mode; transactions are begun in words. `timeout`: seconds to wait for SQLite's locks.
+
+    sqlite3.Error if it can't be opened; then nothing stays open.
+    """
+    connection = sqlite3.connect(
+        path, isolation_level=None, timeout=timeout, check_same_thread=False, cached_statements=256
+    )
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # checkpoints only under the write lock
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

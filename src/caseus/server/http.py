@@ -226,6 +226,8 @@ class Protocol(HttpToolsProtocol):
         self._ending = True
         request_id = secrets.token_hex(8)
         answer = problem_answer(problem_of(refusal), request_id=request_id, private=False)
+        client = self.client[0] if self.client else ""
+        _log.info("refused", status=answer.status, failure=str(refusal), request_id=request_id, client=client)
         length = str(len(answer.body)).encode()
         own = [(b"x-request-id", request_id.encode()), (b"content-length", length), (b"connection", b"close")]
         lines = b"".join(
@@ -236,8 +238,6 @@ class Protocol(HttpToolsProtocol):
             self.transport.write_eof()
         self.flow.resume_reading()
         self._look_at(self.loop.time() + self.limits.linger_seconds)
-        client = self.client[0] if self.client else ""
-        _log.info("refused", status=answer.status, failure=str(refusal), request_id=request_id, client=client)
 
     def _drop(self, data: bytes) -> None:
         self._dropped += len(data)
