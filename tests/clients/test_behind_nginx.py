@@ -6,9 +6,11 @@ import http.client
 import json
 import random
 import ssl
+import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -189,6 +191,16 @@ def test_people_are_told_the_public_url(fronted: Fronted) -> None:
     assert f"{fronted.url}simple/" in fronted.server.log  # the lines of the start
 
 
+def logged(fronted: Fronted, request_id: str) -> dict[str, Any]:
+    """The line of a request; it comes after the answer."""
+    for _ in range(2000):
+        for line in fronted.server.log.splitlines():
+            if f'"request_id": "{request_id}"' in line:
+                return dict(json.loads(line))
+        threading.Event().wait(0.01)
+    raise AssertionError(f"{request_id} is not in the log:\n{fronted.server.log}")
+
+
 def test_the_log_has_the_client_and_the_id_of_the_proxy(fronted: Fronted) -> None:
     """A client can't write itself another address: nginx adds the one that it sees, and that is believed."""
     parts = urlsplit(fronted.url)
@@ -202,8 +214,7 @@ def test_the_log_has_the_client_and_the_id_of_the_proxy(fronted: Fronted) -> Non
     assert answer.headers["X-Request-Id"] == "seen-by-nginx"
     assert answer.read()
     connection.close()
-    lines = [json.loads(line) for line in fronted.server.log.splitlines() if line.startswith("{")]
-    (line,) = [line for line in lines if line.get("request_id") == "seen-by-nginx"]
+    line = logged(fronted, "seen-by-nginx")
     assert (line["client"], line["path"]) == ("127.0.0.2", "/python/simple/")
 
 

@@ -1,4 +1,4 @@
-"""pip of every Python on the machine: those before 22.2 know HTML only, those before 20.3 resolve by another algorithm."""
+"""pip of every Python on the machine: before 22.2 it knows HTML only, before 20.3 it resolves by another algorithm."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cached]:
         upstream.projects["lib-any"] = [make_wheel("lib-any", "1.0", tag=EVERY_TAG)]
         upstream.projects["lib-picky"] = picky("lib-picky")
         app = make_wheel("acme-app", "1.0", requires=["Lib.Any", "lib-picky", "acme-picky"], tag=EVERY_TAG)
-        for filename, data, *_ in (app, *picky("acme-picky")):
-            assert upload(server.url, filename, data, login=server.admin).status == 200
+        for file in (app, *((filename, data) for filename, data, _ in picky("acme-picky"))):
+            assert upload(server.url, *file, login=server.admin).status == 200
         yield Cached(server, upstream)
 
 

@@ -1,4 +1,4 @@
-"""twine, uv, poetry, hatch, pdm and flit publish: at every upload address, again, with other bytes, with wrong credentials."""
+"""twine, uv, poetry, hatch, pdm and flit publish: everywhere, again, with other bytes, with wrong credentials."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ CALLS = (
     "write", "pwrite", "fsync", "link", "rename", "replace", "unlink", "mkdir", "rmdir", "open", "fchmod", "ftruncate",
     "posix_fallocate",
 )  # fmt: skip
-READS = ("SELECT", "PRAGMA FOREIGN_KEYS", "PRAGMA QUERY_ONLY", "PRAGMA MAIN.TABLE", "PRAGMA TEMP.TABLE")
+WRITES = ("BEGIN", "COMMIT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP", "PRAGMA WAL_CHECKPOINT")
 
 
 class Steps:
@@ -79,14 +79,14 @@ class Steps:
             def execute(self, sql: str, *args: Any) -> Any:
                 return self.cursor().execute(sql, *args)
 
-        def connecting(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        def connecting(*args: Any, **kwargs: Any) -> Any:
             return connect(*args, **({"factory": Connection} | kwargs))
 
         sqlite3.connect = connecting  # type: ignore[assignment]
 
     def statement(self, sql: str) -> None:
         words = " ".join(sql.split()[:2]).upper()
-        if not words.startswith(READS):
+        if words.startswith(WRITES):
             self.take(words)
 
     def _wrapped(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:

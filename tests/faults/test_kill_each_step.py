@@ -34,6 +34,7 @@ WORKER = Path(__file__).with_name("dying_worker.py")
 MINE = make_wheel("acme", "2.0")
 OTHER = make_wheel("acme", "2.0", content=b"# another build\n")
 FIRST = make_wheel("acme", "1.0")
+ELSE = make_wheel("else", "1.0")
 LARGE = make_wheel("big", "1.0", files={"padding": bytes(range(256)) * 4000}, compress=False)
 LEASE = 31.0
 
@@ -52,7 +53,7 @@ class Worker:
             [sys.executable, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
         )
 
-    def run(self, what: str, root: Path, step: int = 0, *, torn: bool = False, **job: object) -> Outcome:
+    def run(self, what: str, root: Path, step: int = 0, *, torn: bool = False, **job: str | Path) -> Outcome:
         """One job to its end, or to the step where it is killed."""
         assert self._process.stdin is not None and self._process.stdout is not None
         words = {name: str(value) if isinstance(value, Path) else value for name, value in job.items()}
@@ -143,13 +144,13 @@ def orphans_in_the_way(root: Path, upstream: FakeUpstream) -> None:
 def test_upload(
     worker: Worker,
     upstream: FakeUpstream,
-    tmp_path: Path,
+    memory: Path,
     before: Callable[[Path, FakeUpstream], None],
     alone: bool,
 ) -> None:
-    template = tmp_path / "template"
+    template = memory / "template"
     before(template, upstream)
-    wheel = tmp_path / MINE[0]
+    wheel = memory / MINE[0]
     wheel.write_bytes(MINE[1])
 
     def upload(root: Path, step: int, torn: bool) -> Outcome:
@@ -165,7 +166,7 @@ def test_upload(
         return outcome
 
     kills = 0
-    for root, outcome in each_step(template, tmp_path, upload if alone else upload_beside):
+    for root, outcome in each_step(template, memory, upload if alone else upload_beside):
         kills += outcome.killed
         if alone:
             with opened(root, upstream) as site:
@@ -188,17 +189,18 @@ def check_upload(site: Site, outcome: Outcome) -> None:
         with pytest.raises(Conflict):
             publish(publisher, "acme", "2.0", *OTHER)
     assert read(site, "acme", MINE[0]) == (OTHER if row is None else MINE)[1], told
+    publish(publisher, "else", "1.0", *ELSE)  # with any change lists are made good that the dead left behind
     assert [(each.kind, each.key) for each in verify(catalog, site.store, settle=lambda: None)] == [], told
 
 
 # A start after such a kill.
 
 
-def test_start(worker: Worker, upstream: FakeUpstream, tmp_path: Path) -> None:
-    template, wheel = tmp_path / "template", tmp_path / MINE[0]
+def test_start(worker: Worker, upstream: FakeUpstream, memory: Path) -> None:
+    template, wheel = memory / "template", memory / MINE[0]
     empty(template, upstream)
     wheel.write_bytes(MINE[1])
-    job = {"upstream": upstream.url, "file": wheel, "name": "acme", "version": "2.0"}
+    job: dict[str, Any] = {"upstream": upstream.url, "file": wheel, "name": "acme", "version": "2.0"}
     steps = worker.run("upload", template / "probe", **job).steps
     shutil.rmtree(template / "probe")
     durable = max(number for number, step in enumerate(steps, 1) if step == "COMMIT" and "rename" in steps[number:])
@@ -209,7 +211,7 @@ def test_start(worker: Worker, upstream: FakeUpstream, tmp_path: Path) -> None:
 
     kills = 0
     for root, outcome in each_step(
-        template, tmp_path, lambda root, step, torn: worker.run("start", root, step, torn=torn, upstream=upstream.url)
+        template, memory, lambda root, step, torn: worker.run("start", root, step, torn=torn, upstream=upstream.url)
     ):
         kills += outcome.killed
         with opened(root, upstream) as site:
@@ -223,8 +225,8 @@ def test_start(worker: Worker, upstream: FakeUpstream, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["then-a-start", "beside-a-living-one"])
-def test_fill(worker: Worker, upstream: FakeUpstream, tmp_path: Path, alone: bool) -> None:
-    template = tmp_path / "template"
+def test_fill(worker: Worker, upstream: FakeUpstream, memory: Path, alone: bool) -> None:
+    template = memory / "template"
     empty(template, upstream)
     job = {"upstream": upstream.url, "name": "big", "filename": LARGE[0]}
 
@@ -238,7 +240,7 @@ def test_fill(worker: Worker, upstream: FakeUpstream, tmp_path: Path, alone: boo
         return outcome
 
     kills = 0
-    for root, outcome in each_step(template, tmp_path, fill if alone else fill_beside):
+    for root, outcome in each_step(template, memory, fill if alone else fill_beside):
         kills += outcome.killed
         if alone:
             for stored in root.glob(f"fetched/*/big/{LARGE[0]}"):
@@ -260,12 +262,12 @@ def check_fill(site: Site, root: Path, outcome: Outcome) -> None:
 # A migration.
 
 
-def test_migration_of_nothing(worker: Worker, upstream: FakeUpstream, tmp_path: Path) -> None:
-    template = tmp_path / "template"
+def test_migration_of_nothing(worker: Worker, upstream: FakeUpstream, memory: Path) -> None:
+    template = memory / "template"
     template.mkdir()
     kills = 0
     for root, outcome in each_step(
-        template, tmp_path, lambda root, step, torn: worker.run("migrate", root, step, torn=torn)
+        template, memory, lambda root, step, torn: worker.run("migrate", root, step, torn=torn)
     ):
         kills += outcome.killed
         with opened(root, upstream) as site:
@@ -274,16 +276,16 @@ def test_migration_of_nothing(worker: Worker, upstream: FakeUpstream, tmp_path: 
     assert kills > 20
 
 
-def test_migration_of_facts(worker: Worker, upstream: FakeUpstream, tmp_path: Path) -> None:
-    template = tmp_path / "template"
+def test_migration_of_facts(worker: Worker, upstream: FakeUpstream, memory: Path) -> None:
+    template = memory / "template"
     with_more_of_it(template, upstream)
-    more = copy_migrations(tmp_path / "more")
+    more = copy_migrations(memory / "more")
 
     def migrate(root: Path, step: int = 0, torn: bool = False) -> Outcome:
         return worker.run("migrate", root, step, torn=torn, next=more)
 
     kills = 0
-    for root, outcome in each_step(template, tmp_path, migrate):
+    for root, outcome in each_step(template, memory, migrate):
         kills += outcome.killed
         path = root / "catalog.sqlite"
         version = query(path, "SELECT version_num FROM alembic_version")

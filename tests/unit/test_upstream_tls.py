@@ -58,12 +58,23 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
+CLIENTS: list[Upstream] = []
+
+
+@pytest.fixture(autouse=True)
+def closing_clients() -> Iterator[None]:
+    """After the servers: asyncio may wait for half a minute for the end of TLS with one who has left."""
+    yield
+    while CLIENTS:
+        CLIENTS.pop().close()
+
+
 def listen(stack: ExitStack, server: FakeUpstream, context: ssl.SSLContext) -> int:
     """The port of a TLS listener in front of the server."""
     return stack.enter_context(TcpProxy(server.port, tls=context)).port
 
 
-def client_of(stack: ExitStack, port: int, tls: Tls, **more: object) -> Upstream:
+def client_of(port: int, tls: Tls, **more: object) -> Upstream:
     upstream = Upstream(
         f"https://{HOST}:{port}/simple/",
         tls=tls,
@@ -71,7 +82,7 @@ def client_of(stack: ExitStack, port: int, tls: Tls, **more: object) -> Upstream
         resolve=lambda host: ["127.0.0.1"],
         **{"proxies": {}, **more},  # type: ignore[arg-type]
     )
-    stack.callback(upstream.close)
+    CLIENTS.append(upstream)
     return upstream
 
 
@@ -83,12 +94,12 @@ def wanting_certificates(certificates: Certificates, context: ssl.SSLContext) ->
 
 class TestAuthority:
     def test_of_the_upstreams_own(self, stack: ExitStack, server: FakeUpstream, certificates: Certificates) -> None:
-        client = client_of(stack, listen(stack, server, certificates.good()), Tls(ca=certificates.ca))
+        client = client_of(listen(stack, server, certificates.good()), Tls(ca=certificates.ca))
         assert isinstance(client.page(ALPHA), Page)
 
     @pytest.mark.parametrize("kind", ["untrusted", "wrong_name", "expired"])
     def test_no_other(self, stack: ExitStack, server: FakeUpstream, certificates: Certificates, kind: str) -> None:
-        client = client_of(stack, listen(stack, server, getattr(certificates, kind)()), Tls(ca=certificates.ca))
+        client = client_of(listen(stack, server, getattr(certificates, kind)()), Tls(ca=certificates.ca))
         with pytest.raises(Unavailable, match="no certificate that this machine trusts"):
             client.page(ALPHA)
         assert server.requests == []
@@ -120,10 +131,10 @@ class TestClientCertificate:
     def test_it_is_shown(self, stack: ExitStack, server: FakeUpstream, certificates: Certificates) -> None:
         port = listen(stack, server, wanting_certificates(certificates, certificates.good()))
         with pytest.raises(Unavailable):
-            client_of(stack, port, Tls(ca=certificates.ca)).page(ALPHA)
+            client_of(port, Tls(ca=certificates.ca)).page(ALPHA)
         assert server.requests == []
         cert, key = certificates.client()
-        client = client_of(stack, port, Tls(ca=certificates.ca, client_cert=cert, client_key=key))
+        client = client_of(port, Tls(ca=certificates.ca, client_cert=cert, client_key=key))
         assert isinstance(client.page(ALPHA), Page)
 
     def test_neither_it_nor_credentials_go_to_another_origin(
@@ -139,7 +150,6 @@ class TestClientCertificate:
         own = listen(stack, server, wanting_certificates(certificates, certificates.good()))
         linked, wanting = listen(stack, server, certificates.good()), own
         client = client_of(
-            stack,
             own,
             Tls(ca=certificates.ca, client_cert=cert, client_key=key),
             credentials=Credentials(lambda: Pair("user", "secret")),
@@ -150,7 +160,7 @@ class TestClientCertificate:
         with client.fetch(url, frozenset({origin_of(url)})) as response:
             assert response.body(1 << 20) == WHEEL[1]
         assert "authorization" not in server.requests[-1].headers
-        stranger = client_of(stack, linked, Tls(ca=certificates.ca, client_cert=cert, client_key=key))
+        stranger = client_of(linked, Tls(ca=certificates.ca, client_cert=cert, client_key=key))
         url = f"https://{HOST}:{wanting}{server.file_path('alpha', WHEEL[0])}"
         before = len(server.requests)
         with pytest.raises(Unavailable):  # its origin asks for a certificate, and gets none
@@ -165,10 +175,10 @@ class TestPins:
         port = listen(stack, server, certificates.good())
         right = hashlib.sha256(spki(certificates.ca.with_name("good.pem"))).digest()
         tls = Tls(ca=certificates.ca, pins=frozenset({bytes(32), right}))
-        client = client_of(stack, port, tls)
+        client = client_of(port, tls)
         assert isinstance(client.page(ALPHA), Page)
         server.forget()
-        other = client_of(stack, port, Tls(ca=certificates.ca, pins=frozenset({bytes(32)})))
+        other = client_of(port, Tls(ca=certificates.ca, pins=frozenset({bytes(32)})))
         with pytest.raises(Unavailable, match="another key than spki_sha256 names"):
             other.page(ALPHA)
         assert server.requests == []
@@ -179,7 +189,7 @@ class TestPins:
         port = listen(stack, server, certificates.untrusted())
         pin = hashlib.sha256(spki(certificates.ca.with_name("untrusted.pem"))).digest()
         with pytest.raises(Unavailable, match="no certificate that this machine trusts"):
-            client_of(stack, port, Tls(ca=certificates.ca, pins=frozenset({pin}))).page(ALPHA)
+            client_of(port, Tls(ca=certificates.ca, pins=frozenset({pin}))).page(ALPHA)
 
     @pytest.mark.parametrize("key", ["rsa:2048", "ec", "ed25519"])
     def test_the_key_is_found_in_certificates_of_all_kinds(self, tmp_path: Path, key: str) -> None:
@@ -259,13 +269,12 @@ class TestThroughAProxy:
         credentials = Credentials(lambda: Pair("user", "secret"))
         for pin, good in ((right, True), (bytes(32), False)):
             tls = Tls(certificates.ca, cert, key, frozenset({pin}))
-            client = client_of(stack, 443, tls, proxies=told, credentials=credentials)
+            client = client_of(443, tls, proxies=told, credentials=credentials)
             if good:
                 assert isinstance(client.page(ALPHA), Page)
             else:
                 with pytest.raises(Unavailable, match="another key"):
                     client.page(ALPHA)
-            client.close()
         assert len(server.requests) == 1
         assert server.requests[0].headers["authorization"] == "Basic " + base64.b64encode(b"user:secret").decode()
         coded = base64.b64encode(b"proxyuser:proxysecret")

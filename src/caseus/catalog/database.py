@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,13 @@ class Database:
     def _row(self, statement: sql.Statement, **params: Any) -> sqlite3.Row | None:
         try:
             return sql.row(self._reader, statement, params)
+        except sqlite3.Error as error:
+            raise _unreadable(error) from None
+
+    def _pages(self, statement: sql.Statement, params: dict[str, Any], keys: tuple[str, ...]) -> Iterator[sqlite3.Row]:
+        """All rows of a statement as `sql.pages` takes it, lazily."""
+        try:
+            yield from sql.pages(self._reader, statement, params, keys)
         except sqlite3.Error as error:
             raise _unreadable(error) from None
 
