@@ -16,11 +16,12 @@ from faults.upload_worker import LEASE, PROJECTS, build, open_publisher
 from support.forms import form_for
 from support.packages import sha256
 
-SECONDS = 8.0
+KILLS = 12
+LIMIT = 300.0  # seconds: only a machine that does nothing else for us needs so many
 
 
 def test_processes_killed_at_each_step_lose_nothing_and_block_nothing(tmp_path: Path) -> None:
-    kills = run_workers(tmp_path, SECONDS)
+    run_workers(tmp_path)
     time.sleep(LEASE)  # the leases of the dead end by the clock alone
     catalog, store, publisher = open_publisher(tmp_path)
     try:
@@ -29,7 +30,7 @@ def test_processes_killed_at_each_step_lose_nothing_and_block_nothing(tmp_path: 
             filename, digest = line.split()
             acknowledged[filename].add(digest)
         rows = {file.filename: file.sha256 for file in catalog.all_hosted()}
-        assert kills > 10 and len(acknowledged) > PROJECTS // 2
+        assert len(acknowledged) > PROJECTS // 2
         assert all(len(digests) == 1 for digests in acknowledged.values())
         assert {name: {rows[name]} for name in acknowledged} == acknowledged
         # Bytes that no row knows are all that a kill may leave.
@@ -53,21 +54,20 @@ def test_processes_killed_at_each_step_lose_nothing_and_block_nothing(tmp_path: 
         catalog.close()
 
 
-def run_workers(root: Path, seconds: float) -> int:
-    """Keep four workers alive until the time is over; how many were killed."""
+def run_workers(root: Path) -> None:
+    """Keep four workers alive until KILLS of them were killed, then let the others finish."""
     worker = Path(__file__).with_name("upload_worker.py")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    end, kills, seed = time.monotonic() + seconds, 0, 0
+    end, kills, seed = time.monotonic() + LIMIT, 0, 0
     workers: list[subprocess.Popen[bytes]] = []
-    while workers or time.monotonic() < end:
+    while workers or kills < KILLS:
+        assert time.monotonic() < end, f"{kills} kills"
         for process in [process for process in workers if process.poll() is not None]:
             assert process.returncode in (0, -signal.SIGKILL), process.returncode
             kills += process.returncode == -signal.SIGKILL
             workers.remove(process)
-        left = end - time.monotonic()
-        while len(workers) < 4 and left > 0:
+        while len(workers) < 4 and kills < KILLS:
             seed += 1
-            command = [sys.executable, str(worker), str(root), str(max(left, 0.1)), str(seed)]
+            command = [sys.executable, str(worker), str(root), "5", str(seed)]
             workers.append(subprocess.Popen(command, env=environment))
         time.sleep(0.01)
-    return kills
