@@ -160,7 +160,7 @@ class Access:
         for half in filter(_is_token, halves):
             token = self._token(half)
             return self._of_user(token.user, token.scope), token
-        if user is not None:
+        if user is not None and password:  # uv sends a user without one, for each file, before it asks its keyring
             self._logins.check(user, client)
             with self.passwords.turn():
                 return self.recall(authorization) or self._by_password(user, password, client), None

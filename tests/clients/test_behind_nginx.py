@@ -128,8 +128,6 @@ def test_publish(fronted: Fronted, trusting: Callable[[str], Shell], client: str
     """Also what is larger than nginx takes by itself; the words of a refusal come through."""
     name, url, login = f"acme-{client}", f"{fronted.url}legacy/", fronted.server.admin
     shell = trusting(client)
-    if client == "pdm":
-        shell.env = shell.env | {"PDM_PUBLISH_CA_CERTS": str(fronted.ca)}
     if client == "flit":
         project = flit_project(tmp_path / "project", name, "1.0")
         flit_publish(shell, url, login, project).ok()

@@ -58,10 +58,13 @@ def test_publish_again(shared: CaseusServer, shell: Shell, client: str, tmp_path
 
 @each_client
 def test_wrong_password(shared: CaseusServer, shell: Shell, client: str, tmp_path: Path) -> None:
-    """Each client shows what to do, although each reads another part of the answer."""
+    """Each client shows what to do, although each reads another part of the answer.
+
+    Each as a user of its own: who fails too often has to wait.
+    """
     name = f"acme-wrong-{client}"
     files = write(tmp_path / "dist", make_wheel(name, "1.0"))
-    refused = publish(shell, client, f"{shared.url}legacy/", ("admin", "not-this-one"), files).failed()
+    refused = publish(shell, client, f"{shared.url}legacy/", (f"nobody-{client}", "not-this-one"), files).failed()
     assert "401" in refused.words
     assert "wrong user name, password or token" in refused.words or client in MUTE
     assert not listed(shared.url, name)
@@ -82,7 +85,7 @@ def test_bad_file(shared: CaseusServer, shell: Shell, client: str, tmp_path: Pat
 def test_flit_builds_and_publishes(shared: CaseusServer, shell: Shell, tmp_path: Path) -> None:
     """The same source again is a success, another under the same version is refused."""
     url, project = f"{shared.url}legacy/", flit_project(tmp_path / "project", "acme-flit", "1.0")
-    refused = flit_publish(shell, url, ("admin", "not-this-one"), project).failed()
+    refused = flit_publish(shell, url, ("nobody", "not-this-one"), project).failed()
     assert "401" in refused.words and "wrong user name, password or token" in refused.words
     flit_publish(shell, url, shared.admin, project).ok()
     before = listed(shared.url, "acme-flit")

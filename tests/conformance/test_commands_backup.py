@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from caseus.catalog import Catalog
 from caseus.upkeep.holding import holding
 from support.clients import ask
 from support.packages import make_wheel
@@ -105,6 +108,19 @@ def test_all_is_as_it_was(stocked: CaseusServer, tmp_path: Path) -> None:
         assert publish(restored, make_wheel("acme", "2.0"), login=login) == 200
         assert publish(restored, make_wheel("acme", "2.1"), login=("__token__", token)) == 200
     assert run_cli("verify", "--root", tmp_path / "restored").returncode == 0
+
+
+def test_a_claim_is_not_backed_up(stocked: CaseusServer, tmp_path: Path) -> None:
+    """Of an upload that ran then: it would hold its name in the restored index, where it never ends."""
+    file = make_wheel("acme", "2.0")
+    catalog = Catalog.open(stocked.root)
+    catalog.claim("files/main", "acme", file[0], sha256="0" * 64, owner="somebody").result()
+    assert publish(stocked, file) == 503
+    back_up(stocked, tmp_path / "backup")
+    catalog.close()
+    restore(tmp_path / "backup", tmp_path / "restored")
+    with closing(sqlite3.connect(tmp_path / "restored" / "catalog.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM claims").fetchone() == (0,)
 
 
 def test_only_what_is_new_is_copied(stocked: CaseusServer, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from caseus.catalog import Catalog
 from support.clients import ask
-from support.packages import make_wheel
+from support.packages import make_wheel, sha256
 from support.server import CaseusServer
 from support.stocked import cli_json
 from support.upstream import FakeUpstream
@@ -109,9 +110,8 @@ def test_what_is_being_read_stays(server: CaseusServer, command: tuple[str, ...]
     assert OLD[0] in {file["filename"] for file in cache(server, *command)["files"]}
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
+def test_what_can_not_be(server: CaseusServer) -> None:
+    for words, code in (
         (("evict", "nobody"), 1),
         (("evict", "nobody-1.0.tar.gz"), 1),
         (("evict", "far==3"), 1),
@@ -120,9 +120,18 @@ def test_what_is_being_read_stays(server: CaseusServer, command: tuple[str, ...]
         (("prune", "--to", "much"), 2),
         (("prune", "--older-than", "long"), 2),
         (("prune", "--to", "1", "--older-than", "1d"), 2),
-    ],
-)
-def test_what_can_not_be(server: CaseusServer, words: tuple[str, ...], code: int) -> None:
-    done = server.cli("cache", *words)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
+    ):
+        done = server.cli("cache", *words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), (words, done.stderr)
     assert cached(server) == {OLD[0], NEW[0], OTHER[0]}
+
+
+def test_a_backup_has_no_cache(server: CaseusServer, tmp_path: Path) -> None:
+    """And its catalog does not count what is not there; which digests were seen first is still known."""
+    cli_json("backup", tmp_path / "backup", "--root", server.root)
+    cli_json("restore", tmp_path / "backup", "--root", tmp_path / "restored")
+    told = cli_json("cache", "info", "--root", tmp_path / "restored")
+    assert told["bytes"] == 0 and [(tree["files"], tree["pages"]) for tree in told["upstreams"]] == [(0, 2)]
+    catalog = Catalog.open(tmp_path / "restored")
+    assert {file.sha256 for file in catalog.all_fetched()} == {sha256(data) for _, data in (OLD, NEW, OTHER)}
+    catalog.close()

@@ -10,12 +10,14 @@ The worker has imported everything; each line of JSON on stdin is a job, which r
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import signal
 import sqlite3
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +27,9 @@ from caseus.catalog import Catalog, migration, schema
 from caseus.names import normalize
 from caseus.publish import Publisher
 from caseus.site import MAIN, Site, build
+from caseus.verify import verify
 from support.forms import form_for
+from support.packages import make_wheel
 from support.web import make_config
 
 CALLS = (
@@ -41,14 +45,22 @@ class Steps:
     def __init__(self, pipe: int, die_at: int, torn: bool) -> None:
         self._pipe, self._die_at, self._torn = pipe, die_at, torn
         self._count = 0
+        self._armed = False
         self._guard = threading.Lock()
         self._write = os.write
+        self._install()
 
     def say(self, word: str) -> None:
         self._write(self._pipe, f"said {word}\n".encode())
 
+    def arm(self) -> None:
+        """From now on steps count."""
+        self._armed = True
+
     def take(self, name: str, half: Callable[[], object] | None = None) -> None:
         """The step is about to be taken."""
+        if not self._armed:
+            return
         with self._guard:
             self._write(self._pipe, f"step {name}\n".encode())
             self._count += 1
@@ -57,8 +69,7 @@ class Steps:
                     half()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def arm(self) -> None:
-        """From now on calls are steps."""
+    def _install(self) -> None:
         for name in CALLS:
             setattr(os, name, self._wrapped(name, getattr(os, name)))
         steps, connect = self, sqlite3.connect
@@ -82,7 +93,7 @@ class Steps:
         def connecting(*args: Any, **kwargs: Any) -> Any:
             return connect(*args, **({"factory": Connection} | kwargs))
 
-        sqlite3.connect = connecting  # type: ignore[assignment]
+        sqlite3.connect = connecting
 
     def statement(self, sql: str) -> None:
         words = " ".join(sql.split()[:2]).upper()
@@ -103,7 +114,7 @@ class Steps:
 
 
 def site_of(job: dict[str, Any]) -> Site:
-    return build(make_config(Path(job["root"]), upstreams=(job["upstream"],)))
+    return build(make_config(Path(job["root"]), upstreams=job["upstreams"]))
 
 
 def publish(publisher: Publisher, name: str, version: str, filename: str, data: bytes) -> str:
@@ -190,7 +201,18 @@ def run(job: dict[str, Any], pipe: int) -> None:
     os._exit(0)
 
 
+def warm_up() -> None:
+    """What takes time is done once, before anything is forked: imports, and compiling statements."""
+    importlib.import_module("alembic.command")
+    with tempfile.TemporaryDirectory() as folder:
+        site = build(make_config(Path(folder), upstreams=("http://127.0.0.1:9/simple/",)))
+        publish(site.indexes[MAIN].publisher, "acme", "1.0", *make_wheel("acme", "1.0"))
+        list(verify(site.catalog, site.store, settle=lambda: None))
+        site.close()
+
+
 def main() -> None:
+    warm_up()
     for line in sys.stdin:
         read, write = os.pipe()
         child = os.fork()

@@ -263,3 +263,15 @@ def test_no_secret_is_kept_in_what_is_remembered(catalog: Catalog, access: Acces
     access.principal(f"Bearer {token}")
     kept = repr(vars(access)) + repr([list(catalog.journal()), catalog.tokens(), catalog.users()])
     assert token not in kept and "sesam" not in kept
+
+
+def test_a_user_without_a_password_is_no_failed_login(catalog: Catalog, clock: Clock) -> None:
+    """uv 0.13 sends `user:` for each file of an index with a user in its URL, before it asks its keyring."""
+    access = Access(catalog, open_reading=False, clock=clock)
+    access.passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64)
+    catalog.add_user("alice", password_hash=access.passwords.hash("sesam öffne"), admin=False, actor="test")
+    for user in ["alice", "__token__"] * 50:
+        with pytest.raises(Denied) as denied:
+            access.principal(basic(user, ""), "203.0.113.9")
+        assert denied.value.anonymous
+    assert access.principal(basic("alice", "sesam öffne"), "203.0.113.9").name == "alice"

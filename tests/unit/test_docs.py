@@ -24,6 +24,7 @@ from caseus.doctor import CHECKS
 from caseus.importers.report import Outcome
 from caseus.keys import KEYS
 from caseus.packages import Line
+from caseus.upstreams import TABLE_KEYS
 from caseus.server.limits import Limits
 from caseus.units import parse_duration, parse_size
 from caseus.web.paths import METHODS, Route, parse_path
@@ -287,6 +288,10 @@ def test_a_setting_is_told_as_it_is(key: str) -> None:
         assert KEYS[key].parse(coded(default)) == KEYS[key].parse(KEYS[key].default)
 
 
+def test_what_may_be_said_of_an_upstream_is_in_the_reference() -> None:
+    assert [coded(row[0]) for row in table(REFERENCE, "Upstreams")] == list(TABLE_KEYS)
+
+
 def test_other_environment_names_are_in_the_reference() -> None:
     rows = list(tables(section(REFERENCE, "Settings")))[1]
     assert {coded(row[0]) for row in rows} == config.EXTRA_NAMES
@@ -309,7 +314,8 @@ def test_toml_can_be_loaded(page: Path, tmp_path: Path) -> None:
             (tmp_path / "caseus.toml").write_text(block.text)
             loaded = config.load({"root": str(tmp_path)}, {})
             given = {key for key, setting in loaded.settings.items() if setting.source not in ("default", "--root")}
-            assert given == {key for key in content if key != "index"} | set(content.get("index", {}).get("main", {}))
+            keys = {key for key in content if key != "index"} | set(content.get("index", {}).get("main", {}))
+            assert given == {"upstream" if key == config.UPSTREAM_TABLES else key for key in keys}
         else:
             assert set(content) == {"tool"}, block.text  # of pyproject.toml
 

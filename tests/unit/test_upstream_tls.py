@@ -8,8 +8,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,6 @@ from caseus.upstream.tls import Tls, make_context, parse_pin, public_key
 from caseus.upstream.urls import origin_of
 from support.certificates import Certificates
 from support.packages import make_wheel
-from support.tcp_proxy import TcpProxy
 from support.upstream import FakeUpstream
 
 ALPHA = normalize("alpha")
@@ -46,32 +45,38 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("tls"), HOST)
 
 
-@pytest.fixture
-def server() -> Iterator[FakeUpstream]:
-    with FakeUpstream({"alpha": [WHEEL]}) as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
 CLIENTS: list[Upstream] = []
 
 
 @pytest.fixture(autouse=True)
 def closing_clients() -> Iterator[None]:
-    """After the servers: asyncio may wait for half a minute for the end of TLS with one who has left."""
     yield
     while CLIENTS:
         CLIENTS.pop().close()
 
 
-def listen(stack: ExitStack, server: FakeUpstream, context: ssl.SSLContext) -> int:
-    """The port of a TLS listener in front of the server."""
-    return stack.enter_context(TcpProxy(server.port, tls=context)).port
+class TlsUpstream(FakeUpstream):
+    """Speaks TLS; each connection shakes hands in its own thread, when it is first read from."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__({"alpha": [WHEEL]})
+        self._context = context
+
+    def up(self) -> None:
+        super().up()
+        assert self._server is not None
+        plain = self._server.socket  # the same descriptor stays the one that is waited on
+        self._server.socket = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+
+
+Listen = Callable[[ssl.SSLContext], TlsUpstream]
+
+
+@pytest.fixture
+def listen() -> Iterator[Listen]:
+    """Starts servers."""
+    with ExitStack() as stack:
+        yield lambda context: stack.enter_context(TlsUpstream(context))
 
 
 def client_of(port: int, tls: Tls, **more: object) -> Upstream:
@@ -93,13 +98,14 @@ def wanting_certificates(certificates: Certificates, context: ssl.SSLContext) ->
 
 
 class TestAuthority:
-    def test_of_the_upstreams_own(self, stack: ExitStack, server: FakeUpstream, certificates: Certificates) -> None:
-        client = client_of(listen(stack, server, certificates.good()), Tls(ca=certificates.ca))
+    def test_of_the_upstreams_own(self, listen: Listen, certificates: Certificates) -> None:
+        client = client_of(listen(certificates.good()).port, Tls(ca=certificates.ca))
         assert isinstance(client.page(ALPHA), Page)
 
     @pytest.mark.parametrize("kind", ["untrusted", "wrong_name", "expired"])
-    def test_no_other(self, stack: ExitStack, server: FakeUpstream, certificates: Certificates, kind: str) -> None:
-        client = client_of(listen(stack, server, getattr(certificates, kind)()), Tls(ca=certificates.ca))
+    def test_no_other(self, listen: Listen, certificates: Certificates, kind: str) -> None:
+        server = listen(getattr(certificates, kind)())
+        client = client_of(server.port, Tls(ca=certificates.ca))
         with pytest.raises(Unavailable, match="no certificate that this machine trusts"):
             client.page(ALPHA)
         assert server.requests == []
@@ -128,68 +134,63 @@ class TestAuthority:
 
 
 class TestClientCertificate:
-    def test_it_is_shown(self, stack: ExitStack, server: FakeUpstream, certificates: Certificates) -> None:
-        port = listen(stack, server, wanting_certificates(certificates, certificates.good()))
+    def test_it_is_shown(self, listen: Listen, certificates: Certificates) -> None:
+        server = listen(wanting_certificates(certificates, certificates.good()))
         with pytest.raises(Unavailable):
-            client_of(port, Tls(ca=certificates.ca)).page(ALPHA)
+            client_of(server.port, Tls(ca=certificates.ca)).page(ALPHA)
         assert server.requests == []
         cert, key = certificates.client()
-        client = client_of(port, Tls(ca=certificates.ca, client_cert=cert, client_key=key))
+        client = client_of(server.port, Tls(ca=certificates.ca, client_cert=cert, client_key=key))
         assert isinstance(client.page(ALPHA), Page)
 
     def test_neither_it_nor_credentials_go_to_another_origin(
         self,
-        stack: ExitStack,
-        server: FakeUpstream,
+        listen: Listen,
         certificates: Certificates,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A host that the page links: on loopback, which is only let through here."""
         monkeypatch.setattr(Contact, "_check_address", lambda *_: None)
         cert, key = certificates.client()
-        own = listen(stack, server, wanting_certificates(certificates, certificates.good()))
-        linked, wanting = listen(stack, server, certificates.good()), own
+        own = listen(wanting_certificates(certificates, certificates.good()))
+        linked = listen(certificates.good())
         client = client_of(
-            own,
+            own.port,
             Tls(ca=certificates.ca, client_cert=cert, client_key=key),
             credentials=Credentials(lambda: Pair("user", "secret")),
         )
         assert isinstance(client.page(ALPHA), Page)
-        assert "authorization" in server.requests[-1].headers
-        url = f"https://{HOST}:{linked}{server.file_path('alpha', WHEEL[0])}"
+        assert "authorization" in own.requests[-1].headers
+        url = f"https://{HOST}:{linked.port}{linked.file_path('alpha', WHEEL[0])}"
         with client.fetch(url, frozenset({origin_of(url)})) as response:
             assert response.body(1 << 20) == WHEEL[1]
-        assert "authorization" not in server.requests[-1].headers
-        stranger = client_of(linked, Tls(ca=certificates.ca, client_cert=cert, client_key=key))
-        url = f"https://{HOST}:{wanting}{server.file_path('alpha', WHEEL[0])}"
-        before = len(server.requests)
+        assert "authorization" not in linked.requests[-1].headers
+        stranger = client_of(linked.port, Tls(ca=certificates.ca, client_cert=cert, client_key=key))
+        url = f"https://{HOST}:{own.port}{own.file_path('alpha', WHEEL[0])}"
+        before = len(own.requests)
         with pytest.raises(Unavailable):  # its origin asks for a certificate, and gets none
             stranger.fetch(url, frozenset({origin_of(url)}))
-        assert len(server.requests) == before
+        assert len(own.requests) == before
 
 
 class TestPins:
-    def test_one_of_the_keys_must_be_there(
-        self, stack: ExitStack, server: FakeUpstream, certificates: Certificates
-    ) -> None:
-        port = listen(stack, server, certificates.good())
+    def test_one_of_the_keys_must_be_there(self, listen: Listen, certificates: Certificates) -> None:
+        server = listen(certificates.good())
         right = hashlib.sha256(spki(certificates.ca.with_name("good.pem"))).digest()
         tls = Tls(ca=certificates.ca, pins=frozenset({bytes(32), right}))
-        client = client_of(port, tls)
+        client = client_of(server.port, tls)
         assert isinstance(client.page(ALPHA), Page)
         server.forget()
-        other = client_of(port, Tls(ca=certificates.ca, pins=frozenset({bytes(32)})))
+        other = client_of(server.port, Tls(ca=certificates.ca, pins=frozenset({bytes(32)})))
         with pytest.raises(Unavailable, match="another key than spki_sha256 names"):
             other.page(ALPHA)
         assert server.requests == []
 
-    def test_a_pin_is_no_substitute_for_trust(
-        self, stack: ExitStack, server: FakeUpstream, certificates: Certificates
-    ) -> None:
-        port = listen(stack, server, certificates.untrusted())
+    def test_a_pin_is_no_substitute_for_trust(self, listen: Listen, certificates: Certificates) -> None:
+        server = listen(certificates.untrusted())
         pin = hashlib.sha256(spki(certificates.ca.with_name("untrusted.pem"))).digest()
         with pytest.raises(Unavailable, match="no certificate that this machine trusts"):
-            client_of(port, Tls(ca=certificates.ca, pins=frozenset({pin}))).page(ALPHA)
+            client_of(server.port, Tls(ca=certificates.ca, pins=frozenset({pin}))).page(ALPHA)
 
     @pytest.mark.parametrize("key", ["rsa:2048", "ec", "ed25519"])
     def test_the_key_is_found_in_certificates_of_all_kinds(self, tmp_path: Path, key: str) -> None:
@@ -257,24 +258,22 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 class TestThroughAProxy:
-    def test_certificate_and_pins_go_through_the_tunnel(
-        self, stack: ExitStack, server: FakeUpstream, certificates: Certificates
-    ) -> None:
+    def test_certificate_and_pins_go_through_the_tunnel(self, listen: Listen, certificates: Certificates) -> None:
         cert, key = certificates.client()
-        port = listen(stack, server, wanting_certificates(certificates, certificates.good()))
-        proxy = ConnectProxy(port)
-        stack.callback(proxy.close)
+        server = listen(wanting_certificates(certificates, certificates.good()))
         right = hashlib.sha256(spki(certificates.ca.with_name("good.pem"))).digest()
-        told = {"https": f"http://proxyuser:proxysecret@127.0.0.1:{proxy.port}"}
         credentials = Credentials(lambda: Pair("user", "secret"))
-        for pin, good in ((right, True), (bytes(32), False)):
-            tls = Tls(certificates.ca, cert, key, frozenset({pin}))
-            client = client_of(443, tls, proxies=told, credentials=credentials)
-            if good:
-                assert isinstance(client.page(ALPHA), Page)
-            else:
-                with pytest.raises(Unavailable, match="another key"):
-                    client.page(ALPHA)
+        with closing(ConnectProxy(server.port)) as proxy:
+            told = {"https": f"http://proxyuser:proxysecret@127.0.0.1:{proxy.port}"}
+            for pin, good in ((right, True), (bytes(32), False)):
+                tls = Tls(certificates.ca, cert, key, frozenset({pin}))
+                client = client_of(443, tls, proxies=told, credentials=credentials)
+                if good:
+                    assert isinstance(client.page(ALPHA), Page)
+                else:
+                    with pytest.raises(Unavailable, match="another key"):
+                        client.page(ALPHA)
+                client.close()
         assert len(server.requests) == 1
         assert server.requests[0].headers["authorization"] == "Basic " + base64.b64encode(b"user:secret").decode()
         coded = base64.b64encode(b"proxyuser:proxysecret")
