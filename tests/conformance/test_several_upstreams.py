@@ -173,6 +173,19 @@ class TestFirstThatKnows:
         world.clock.now += 30
         assert world.names() == [WHEEL[0]]
 
+    def test_absence_ends_with_a_publication_here(self, make: Make) -> None:
+        world = make({}, {})
+        for _ in range(2):
+            with pytest.raises(NotFound) as caught:
+                world.index.project(ALPHA)
+        assert world.first.count(ALPHA_PAGE) == 1
+        world.publish(*make_wheel("alpha", "9.0"))
+        assert world.names() == [make_wheel("alpha", "9.0")[0]]
+        assert caught.value.validity is not None
+        assert not world.site.catalog.is_current(caught.value.validity, world.clock.now)
+        world.first.projects["alpha"] = [WHEEL]
+        assert world.site._proxies[0].knows(ALPHA)  # nothing is remembered of the name
+
     def test_patterns_keep_an_upstream_out(self, make: Make) -> None:
         """It is not asked about other names, so that it can neither answer for them nor fail them."""
         world = make(

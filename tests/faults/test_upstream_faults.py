@@ -45,6 +45,7 @@ class Row:
     harmless  the subjects that are served all the same, though they are not cached
     stale     whether a cached page is marked as an older one
     told      how the upstream lists the file, where that matters
+    listed    the fault is in what the page lists: a page that was fetched before doesn't have it
     brief     not also in the variants of upstream, file and METADATA: it takes seconds each time
     """
 
@@ -54,6 +55,7 @@ class Row:
     stale: bool = True
     scheme: Scheme = "http"
     told: Options | None = None
+    listed: bool = False
     brief: bool = False
 
 
@@ -111,8 +113,6 @@ def links_many(package: Package, _: Subject) -> None:
     links = "".join([entry % (number, number) for number in range(100_000)])
     page = f'{{"meta":{{"api-version":"1.0"}},"name":"{package.name}","files":[{links}{mine}]}}'
     raw(page.encode())(package, "page")
-    package.world.later()
-    assert len(package.page().json()["files"]) == 100_001
 
 
 def same_etag(package: Package, subject: Subject) -> None:
@@ -133,11 +133,6 @@ def same_etag(package: Package, subject: Subject) -> None:
 
 def wire(fault: TcpFault) -> Begin:
     return lambda package, _: package.world.wire.fail(fault)
-
-
-def corrupts(package: Package, subject: Subject) -> None:
-    """One byte behind the head of each answer."""
-    package.world.wire.fail(TcpFault(corrupt={"page": 500, "file": 10_000, "metadata": 320}[subject]))
 
 
 def down(package: Package, _: Subject) -> None:
@@ -173,14 +168,18 @@ ROWS = {
     "tls-wrong-name": Row(shows("wrong_name"), scheme="https"),
     "tls-expired": Row(shows("expired"), scheme="https"),
     "tls-reset": Row(wire(TcpFault(reset=300)), scheme="https"),
+    "tls-corrupted-greeting": Row(wire(TcpFault(corrupt=300)), scheme="https"),
+    "tls-corrupted": Row(wire(TcpFault(corrupt=1500)), scheme="https"),
+    "tls-cut": Row(wire(TcpFault(cut=1500)), scheme="https"),
     "refused": Row(wire(TcpFault(refuse=True))),
     "blackhole": Row(wire(TcpFault(blackhole=True)), brief=True),
     "garbage": Row(wire(TcpFault(garbage=b"SSH-2.0-OpenSSH_9.2\r\n"))),
     "reset": Row(wire(TcpFault(reset=300))),
     "cut-by-the-wire": Row(wire(TcpFault(cut=300))),
     "half-closed": Row(wire(TcpFault(half_close=300))),
-    "corrupted": Row(corrupts),
-    "trickle": Row(wire(TcpFault(rate=100)), subjects=("page",), brief=True),
+    # A page has no digest, and METADATA may be read from another part of the wheel: what guards them is TLS.
+    "corrupted": Row(wire(TcpFault(corrupt=2500)), subjects=("file",)),
+    "trickle": Row(wire(TcpFault(rate=20)), subjects=("page",), brief=True),
     "slow": Row(wire(TcpFault(latency=0.02, rate=8_000_000)), harmless=ALL, stale=False, brief=True),
     "hang": Row(answers(Fault("hang")), brief=True),
     "cut": Row(answers(Fault("cut"))),
@@ -204,17 +203,17 @@ ROWS = {
     "redirect-to-decimal": Row(to_canary("http://2130706433:{port}{path}")),
     "redirect-to-link-local": Row(redirects(lambda *_: "http://169.254.169.254/latest/meta-data/")),
     "redirect-to-disk": Row(redirects(lambda *_: "file:///etc/passwd")),
-    "links-elsewhere": Row(links_to_canary, subjects=("file", "metadata")),
+    "links-elsewhere": Row(links_to_canary, subjects=("file", "metadata"), listed=True),
     # Too much of it.
     "bomb": Row(answers(Fault("bomb")), subjects=("page",)),
     "200-mib": Row(answers(Fault("huge")), subjects=("page",)),
-    "100000-links": Row(links_many, harmless=ALL, stale=False, brief=True),
+    "100000-links": Row(links_many, harmless=ALL, stale=False, listed=True, brief=True),
     # Other bytes than were told, or nothing told of them.
-    "wrong-digest": Row(lists(hashes={"sha256": WRONG}), subjects=("file",)),
+    "wrong-digest": Row(lists(hashes={"sha256": WRONG}), subjects=("file",), listed=True),
     "changed-digest": Row(answers(Fault("other")), subjects=("file", "metadata")),
     "short": Row(raw(b"PK", "application/zip"), subjects=("file", "metadata")),
     "lying-etag": Row(same_etag, subjects=("page", "file"), harmless=("page",), stale=False),
-    "no-digest": Row(lists(hashes=False), harmless=ALL, stale=False, told=NO_DIGEST),
+    "no-digest": Row(lists(hashes=False), harmless=ALL, stale=False, told=NO_DIGEST, listed=True),
     "no-digest-cut": Row(answers(Fault("cut")), subjects=("file",), told=NO_DIGEST),
     "no-digest-cut-chunked": Row(answers(Fault("cut-chunked")), subjects=("file",), told=NO_DIGEST),
     "no-digest-html": Row(answers(Fault("html")), subjects=("file",), told=NO_DIGEST),
@@ -273,9 +272,12 @@ def test_fault(worlds: Callable[[Scheme], World], row: Row, subject: Subject, ca
                 row.begin(package, each)
             check_cached(package, subject, before[-1], stale=row.stale)
         else:
+            if row.listed:
+                row.begin(package, subject)
             if subject != "page":
                 assert package.page().status == 200
-            row.begin(package, subject)
+            if not row.listed:
+                row.begin(package, subject)
             if subject in row.harmless:
                 check_right(package)
             else:
@@ -405,7 +407,7 @@ def test_a_changed_file_is_not_taken_for_the_one_that_was_seen(world: World) -> 
     other = bytes(byte ^ 0xFF for byte in package.data)
     package.publish(data=other, options=replace(package.options, hashes={"sha256": sha256(other)}))
     world.later()
-    until(lambda: world.upstream.count(package.page_path) == 2)
+    until(lambda: package.page().status == 200 and world.upstream.count(package.page_path) == 2)
     assert package.page().json()["files"][0]["hashes"] == {"sha256": sha256(package.data)}
     assert_upstream_failed(package.file())
 
@@ -426,6 +428,7 @@ def test_upstream_that_hangs(tmp_path: Path) -> None:
         assert file.page().status == cached.page().status == 200
         world.later()
         assert file.page().status == 200
+        world.upstream.etags = False  # a 304 would have no body to wait for
         paths = (page.page_path, file.file_path, cached.page_path)
         seen = [world.upstream.count(path) for path in paths]
         for path in paths:

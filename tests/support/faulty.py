@@ -49,14 +49,17 @@ class World:
         """Whom nobody may contact, however the upstream may point there."""
         self._folder, self._scheme, self._patient = folder, scheme, patient
         self._clock = 0.0
+        self._tls: TcpProxy | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.upstream)
         self._stack.enter_context(self.canary)
-        tls = self.certificates.good() if self._scheme == "https" else None
-        self._good = tls
-        self.wire = self._stack.enter_context(TcpProxy(self.upstream.port, tls=tls))
+        port = self.upstream.port
+        if self._scheme == "https":
+            self._tls = self._stack.enter_context(TcpProxy(port, tls=self.certificates.good()))
+            port = self._tls.port
+        self.wire = self._stack.enter_context(TcpProxy(port))
         environ = {"SSL_CERT_FILE": str(self.certificates.ca), "NO_PROXY": "*", "no_proxy": "*"}
         self.server = self._stack.enter_context(
             CaseusServer(
@@ -77,7 +80,9 @@ class World:
         return Package(self, f"pkg{next(_NUMBERS)}", size, told)
 
     def wear(self, certificate: ssl.SSLContext) -> None:
-        self.wire.wear(certificate)
+        """What the upstream shows, of a world of https."""
+        assert self._tls is not None
+        self._tls.wear(certificate)
 
     def later(self, seconds: float = TTL + 60) -> None:
         """Every page that is kept is too old now, and whatever was left alone for a while may be asked again."""
@@ -93,8 +98,8 @@ class World:
         self.upstream.style, self.upstream.etags, self.upstream.etag = "json", True, None
         self.upstream.content_types = True
         self.controls.dns = "works"
-        if self._good is not None:
-            self.wear(self._good)
+        if self._tls is not None:
+            self.wear(self.certificates.good())
         self.wire.up()
         self.wire.heal()
         self.later()

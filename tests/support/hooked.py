@@ -21,7 +21,7 @@ HOST = "upstream.test"
 Dns = Literal["works", "fails", "hangs"]
 _DNS: tuple[Dns, ...] = ("works", "fails", "hangs")
 _LAYOUT = struct.Struct("<dB")
-_TIMEOUTS = (2.0, 2.0, 6.0)  # seconds: to connect, for each wait, for a page; by default 5, 10 and 30
+_TIMEOUTS = (2.0, 2.0, 5.0)  # seconds: to connect, for each wait, for a page; by default 5, 10 and 30
 
 
 class Controls:
