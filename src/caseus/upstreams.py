@@ -11,7 +11,6 @@ An upstream is a word (`pypi`, a URL) or, in the file, a table with more of it:
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from caseus.units import parse_duration
 
 if TYPE_CHECKING:
     from caseus.upstream import Upstream
-    from caseus.upstream.credentials import Credentials
+    from caseus.upstream.credentials import Find
 
 ENVIRONMENT, DIRECT = "environment", "none"
 """Words for `proxy`; anything else is the proxy's URL."""
@@ -264,10 +263,12 @@ TABLE_KEYS = ("url", *_PARSERS)
 def open_upstream(
     config: UpstreamConfig, environ: Mapping[str, str] = os.environ, *, clock: Callable[[], float] = time.time
 ) -> Upstream:
-    """The client for an upstream. Invalid if a variable is not set, or a file or command can't be used."""
+    """The client for an upstream. Credentials are looked for when they are needed; certificates now (Invalid)."""
     from caseus.upstream import Upstream
+    from caseus.upstream.credentials import Credentials
     from caseus.upstream.tls import Tls
 
+    find = _find(config, environ)
     return Upstream(
         config.url,
         clock=clock,
@@ -278,7 +279,7 @@ def open_upstream(
             client_key=config.client_key,
             pins=frozenset(map(bytes.fromhex, config.spki_sha256)),
         ),
-        credentials=_credentials(config, environ),
+        credentials=Credentials(find) if find is not None else None,
         leaves_alone=True,
     )
 
@@ -289,23 +290,28 @@ def _proxies(proxy: str) -> Mapping[str, str] | None:
     return {} if proxy == DIRECT else {"all": proxy}
 
 
-def _credentials(config: UpstreamConfig, environ: Mapping[str, str]) -> Credentials | None:
-    from caseus.errors import Invalid
-    from caseus.upstream.credentials import TOKEN_USER, Credentials, from_environment, from_keyring, from_netrc
+def check_credentials(config: UpstreamConfig, environ: Mapping[str, str] = os.environ) -> None:
+    """Invalid if a variable is not set, or a file or command can't be used; `open_upstream` would only log it."""
+    from caseus.upstream.credentials import keyring_command
+
+    find = _find(config, environ)
+    if config.keyring:
+        keyring_command(environ)
+    elif find is not None:
+        find()
+
+
+def _find(config: UpstreamConfig, environ: Mapping[str, str]) -> Find | None:
+    from caseus.upstream.credentials import TOKEN_USER, from_environment, from_keyring, from_netrc
     from caseus.upstream.urls import origin_of, userinfo, without_userinfo
 
     origin = origin_of(config.url)
+    user = config.username or (userinfo(config.url) or ("",))[0] or TOKEN_USER
     if config.password_env:
-        return Credentials(from_environment(environ, config.password_env, config.username_env, config.username))
+        return from_environment(environ, config.password_env, config.username_env, user)
     if config.netrc:
-        file = config.netrc if isinstance(config.netrc, Path) else None
-        return Credentials(from_netrc(file, origin.host, environ))
+        return from_netrc(config.netrc if isinstance(config.netrc, Path) else None, origin.host, environ)
     if config.keyring:
-        command = shutil.which("keyring", path=environ.get("PATH"))
-        if command is None:
-            raise Invalid("keyring: the command `keyring` is not on the PATH: install it, or take the setting away")
-        user = config.username or (userinfo(config.url) or ("",))[0] or TOKEN_USER
-        if config.username_env:
-            user = environ.get(config.username_env) or user
-        return Credentials(from_keyring(command, without_userinfo(config.url), origin.authority, user))
+        told = environ.get(config.username_env) if config.username_env else None
+        return from_keyring((without_userinfo(config.url), origin.authority), told or user, environ)
     return None

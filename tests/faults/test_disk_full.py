@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 from support.clients import Answer, Login, ask, listed, upload
 from support.disks import Disk, memory_disk
 from support.packages import make_wheel, sha256
-from support.server import CaseusServer
+from support.server import CaseusServer, run_cli
 from support.upstream import FakeUpstream
 
 pytestmark = pytest.mark.root
@@ -33,7 +34,7 @@ class Filled:
         self.login: Login = ("__token__", server.token("admin"))
         self._number = 0
         assert self.upload(HERE).status == 200
-        assert self.file(KNOWN).status == 200
+        assert self.file(KNOWN).status == self.file((f"{KNOWN[0]}.metadata", b"")).status == 200
 
     def upload(self, file: tuple[str, bytes]) -> Answer:
         return upload(self.server.url, *file, login=self.login)
@@ -57,10 +58,10 @@ class Filled:
         assert not list((self.server.root / ".incoming").iterdir())
 
     def assert_reads_go_on(self) -> None:
-        for name, version, data in (("here", "1.0", HERE), ("known", "1.0", KNOWN)):
+        for name, data in (("here", HERE), ("known", KNOWN)):
             assert listed(self.server.url, name)[data[0]]["hashes"]["sha256"] == sha256(data[1])
             assert self.file(data).body == data[1]
-            assert ask(f"{self.server.url}simple/{name}/{data[0]}.metadata").status == 200, version
+            assert ask(f"{self.server.url}simple/{name}/{data[0]}.metadata").status == 200
         assert ask(f"{self.server.url}livez").status == 200
         assert ask(f"{self.server.url}simple/").status == 200
 
@@ -79,8 +80,10 @@ class Filled:
         self.assert_sound()
 
     def assert_sound(self) -> None:
-        done = self.server.cli("verify")
-        assert done.returncode == 0, done.stdout + done.stderr
+        """Bytes of refused uploads may be left for `gc`, where the catalog had no space to know them."""
+        told = json.loads(self.server.cli("verify", "--json").stdout)
+        assert [each for each in told["damages"] if each["kind"] != "extra" or "/try/" not in each["key"]] == []
+        assert told["files"] >= 3
 
 
 @contextmanager
@@ -88,7 +91,7 @@ def filled(root: Path, disk: Disk) -> Iterator[Filled]:
     projects = {file[0].partition("-")[0]: [file] for file in (KNOWN, COLD)}
     with FakeUpstream(projects) as upstream, CaseusServer(root, upstream=upstream.url) as server:
         yield Filled(server, upstream, disk)
-        assert "Traceback" not in server.log
+        assert "Traceback" not in server.log, server.log[-5000:]
 
 
 def test_store_without_bytes(tmp_path: Path) -> None:
@@ -147,14 +150,15 @@ def test_temporary_folder(tmp_path: Path) -> None:
 
 
 def test_start_on_a_full_disk(tmp_path: Path) -> None:
-    """It starts and serves, or it says in one line why not; then, with space, it starts."""
+    """SQLite needs some space to begin. That is told in a line, and is all that is missing."""
     with memory_disk(tmp_path / "disk", size="8m") as disk:
         root = disk.path / "root"
         with CaseusServer(root) as server:
             assert upload(server.url, *HERE, login=("__token__", server.token("admin"))).status == 200
         disk.fill()
-        with CaseusServer(root) as server:
-            assert ask(f"{server.url}simple/here/{HERE[0]}").body == HERE[1]
+        refused = run_cli("serve", root, "--port", "0", "--upstream", "none")
+        assert refused.returncode == 2 and "Traceback" not in refused.stderr
+        assert "no space left" in refused.stderr.splitlines()[-1]
         disk.clear()
         with CaseusServer(root) as server:
             assert ask(f"{server.url}simple/here/{HERE[0]}").body == HERE[1]

@@ -24,9 +24,9 @@ from caseus.doctor import CHECKS
 from caseus.importers.report import Outcome
 from caseus.keys import KEYS
 from caseus.packages import Line
-from caseus.upstreams import TABLE_KEYS
 from caseus.server.limits import Limits
 from caseus.units import parse_duration, parse_size
+from caseus.upstreams import TABLE_KEYS
 from caseus.web.paths import METHODS, Route, parse_path
 from caseus.web.request import Body
 

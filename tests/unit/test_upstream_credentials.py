@@ -13,7 +13,7 @@ from caseus.errors import Invalid, Unavailable
 from caseus.names import normalize
 from caseus.upstream import Page, Upstream
 from caseus.upstream.credentials import Credentials, Pair
-from caseus.upstreams import open_upstream, parse_upstreams
+from caseus.upstreams import UpstreamConfig, check_credentials, open_upstream, parse_upstreams
 from support.packages import make_wheel
 from support.proxied import Clock
 from support.upstream import FakeUpstream, Fault
@@ -27,9 +27,24 @@ def server() -> Iterator[FakeUpstream]:
         yield upstream
 
 
+def config_of(server: FakeUpstream, **told: Any) -> UpstreamConfig:
+    (config,) = parse_upstreams([{"url": server.url, "proxy": "none"} | told])
+    return config
+
+
 def opened(server: FakeUpstream, environ: dict[str, str] | None = None, **told: Any) -> Upstream:
-    (config,) = parse_upstreams([{"url": server.url, "proxy": "none", **told}])
+    config = config_of(server, **told)
+    check_credentials(config, environ or {})
     return open_upstream(config, environ or {})
+
+
+def refused(server: FakeUpstream, environ: dict[str, str], match: str, **told: Any) -> str:
+    """What a server says that doesn't start. A command that asks no upstream goes on, and asks without credentials."""
+    config = config_of(server, **told)
+    with pytest.raises(Invalid, match=match) as caught:
+        check_credentials(config, environ)
+    assert sent(server, open_upstream(config, environ)) is None
+    return str(caught.value)
 
 
 def sent(server: FakeUpstream, client: Upstream) -> str | None:
@@ -58,8 +73,7 @@ class TestSources:
 
     def test_a_variable_that_is_not_set(self, server: FakeUpstream) -> None:
         for environ in ({}, {"PW": ""}):
-            with pytest.raises(Invalid, match="environment variable PW is not set"):
-                opened(server, environ, password_env="PW")
+            refused(server, environ, "environment variable PW is not set", password_env="PW")
 
     @pytest.mark.parametrize("how", ["path", "NETRC", "HOME"])
     def test_netrc(self, server: FakeUpstream, tmp_path: Path, how: str) -> None:
@@ -76,12 +90,10 @@ class TestSources:
 
     def test_netrc_that_is_none(self, server: FakeUpstream, tmp_path: Path) -> None:
         file = tmp_path / "netrc"
-        with pytest.raises(Invalid, match=r"netrc: .* can't be read: No such file"):
-            opened(server, netrc=str(file))
+        refused(server, {}, "netrc: .* can't be read: No such file", netrc=str(file))
         file.write_text("machine x login y\nnonsense s3cret\n")
-        with pytest.raises(Invalid, match=r"netrc: .* can't be understood: look at line 2") as caught:
-            opened(server, netrc=str(file))
-        assert "s3cret" not in str(caught.value)
+        told = refused(server, {}, "netrc: .* can't be understood: look at line 2", netrc=str(file))
+        assert "s3cret" not in told
 
     @pytest.mark.parametrize("service", ["url", "host"])
     def test_keyring(self, server: FakeUpstream, tmp_path: Path, service: str) -> None:
@@ -91,13 +103,19 @@ class TestSources:
         client = opened(server, {"PATH": str(tmp_path)}, keyring=True, username="bob")
         assert sent(server, client) == "bob:s3cret é"
 
+    def test_a_user_in_the_url_goes_with_what_else_has_the_password(self, server: FakeUpstream, tmp_path: Path) -> None:
+        keyring(tmp_path, '[ "$3" = bob ] && echo s3cret')
+        url, environ = server.url.replace("://", "://bob@"), {"PATH": str(tmp_path), "PW": "other"}
+        assert sent(server, opened(server, environ, url=url, keyring=True)) == "bob:s3cret"
+        assert sent(server, opened(server, environ, url=url, password_env="PW")) == "bob:other"
+        assert sent(server, opened(server, environ, url=url)) == "bob:"
+
     def test_a_keyring_that_fails(self, server: FakeUpstream, tmp_path: Path) -> None:
         keyring(tmp_path, "echo nonsense; exit 1")
         assert sent(server, opened(server, {"PATH": str(tmp_path)}, keyring=True)) is None
 
     def test_no_keyring(self, server: FakeUpstream, tmp_path: Path) -> None:
-        with pytest.raises(Invalid, match="the command `keyring` is not on the PATH"):
-            opened(server, {"PATH": str(tmp_path)}, keyring=True)
+        refused(server, {"PATH": str(tmp_path)}, "the command `keyring` is not on the PATH", keyring=True)
 
 
 def keyring(folder: Path, script: str) -> None:

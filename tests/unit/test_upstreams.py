@@ -8,6 +8,7 @@ import pytest
 
 from caseus.config import Config, ConfigError, load
 from caseus.upstreams import UpstreamConfig
+from support.server import run_cli
 
 FIRST, SECOND = "https://pkgs.example.com/simple/", "https://torch.example.com/whl/"
 PIN = "ab" * 32
@@ -134,3 +135,15 @@ def test_what_is_shown_holds_no_secret(tmp_path: Path) -> None:
         "[proxy=http://me:***@proxy.example.com:3128, projects=acme-*+tool] "
         f"{SECOND} [keyring=true]"
     )
+
+
+def test_a_server_does_not_start_without_a_secret(tmp_path: Path) -> None:
+    """A command that asks no upstream needs none."""
+    file = tmp_path / "caseus.toml"
+    file.write_text(f'[[index.main.upstreams]]\nurl = "{FIRST}"\npassword_env = "NOT_SET_HERE"\n')
+    told = ("--root", tmp_path / "root", "--config", file)
+    done = run_cli("serve", *told, "--port", "0")
+    assert done.returncode == 2
+    assert "the environment variable NOT_SET_HERE is not set" in done.stderr
+    assert run_cli("user", "add", "alice", "--password-stdin", *told, input="camembert").returncode == 0
+    assert "NOT_SET_HERE" not in run_cli("project", "yank", "acme", *told).stderr

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, select
 from caseus.catalog import schema, sql
 from caseus.catalog.locks import Presence
 from caseus.catalog.serial import SerialFile
+from caseus.catalog.trouble import unreadable
 from caseus.catalog.writer import Writer
 from caseus.errors import Unavailable
 
@@ -96,22 +97,17 @@ class Database:
         try:
             return sql.rows(self._reader, statement, params)
         except sqlite3.Error as error:
-            raise _unreadable(error) from None
+            raise unreadable(error, self._path) from None
 
     def _row(self, statement: sql.Statement, **params: Any) -> sqlite3.Row | None:
         try:
             return sql.row(self._reader, statement, params)
         except sqlite3.Error as error:
-            raise _unreadable(error) from None
+            raise unreadable(error, self._path) from None
 
     def _pages(self, statement: sql.Statement, params: dict[str, Any], keys: tuple[str, ...]) -> Iterator[sqlite3.Row]:
         """All rows of a statement as `sql.pages` takes it, lazily."""
         try:
             yield from sql.pages(self._reader, statement, params, keys)
         except sqlite3.Error as error:
-            raise _unreadable(error) from None
-
-
-def _unreadable(error: sqlite3.Error) -> Unavailable:
-    """An unsure catalog is 503 for every name, so that no private name is ever asked upstream."""
-    return Unavailable(f"the catalog can't be read ({error}): try again", kind="local", retry_after=5)
+            raise unreadable(error, self._path) from None

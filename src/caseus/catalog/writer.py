@@ -23,6 +23,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from caseus.catalog import journal, schema, sql
 from caseus.catalog.locks import exclusive
 from caseus.catalog.serial import SerialFile
+from caseus.catalog.trouble import unwritable
 from caseus.errors import CaseusError, Unavailable
 
 T = TypeVar("T")
@@ -192,7 +193,7 @@ class Writer:
             with exclusive(self._lock, timeout=_left(deadline)):
                 self._transact(self._connected(_left(deadline)), group, outcomes)
         except BaseException as error:
-            failure = _explain(error)
+            failure = unwritable(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
             for waiting in group:
                 if not waiting.future.done():
                     waiting.future.set_exception(failure)
@@ -257,10 +258,11 @@ class Writer:
     def _checkpoint(self, *, last: bool) -> None:
         if self._connection is None:
             return
-        wal = f"{self._path}-wal"
+        wal = f"{os.path.realpath(self._path)}-wal"  # beside the file itself, where the catalog is a link
         try:
             if last or os.stat(wal).st_size > _WAL_BYTES:
                 with exclusive(self._lock):
+                    self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
                     self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})")
         except (OSError, sqlite3.Error, CaseusError) as error:
             _log.warning("catalog.checkpoint_failed", error=str(error))
@@ -269,15 +271,3 @@ class Writer:
 def _left(deadline: float) -> float:
     """Seconds."""
     return max(deadline - time.monotonic(), _LEAST_PATIENCE)
-
-
-def _explain(error: BaseException) -> BaseException:
-    """The error as callers know it."""
-    text = str(error)
-    if isinstance(error, CaseusError):
-        return error
-    if isinstance(error, sqlite3.Error | OSError):
-        if "full" in text or "No space" in text:
-            return Unavailable("no space left for the catalog: free some and try again", kind="full")
-        return Unavailable(f"the catalog can't be written ({text}): try again", kind="local", retry_after=5)
-    return error

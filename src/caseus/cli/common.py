@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -147,6 +148,17 @@ def existing_root(root: Path) -> Path:
     return root
 
 
+def log_to_stderr() -> None:
+    """What the core warns of must not get between the lines of a command's own output, which scripts read."""
+    import structlog
+
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        )
+
+
 @contextmanager
 def open_catalog(where: Where, *, make: bool = False) -> Iterator[Catalog]:
     """The catalog of the data folder, which is made only if `make` says so."""
@@ -157,6 +169,7 @@ def open_catalog(where: Where, *, make: bool = False) -> Iterator[Catalog]:
         make_root(root)
     else:
         existing_root(root)
+    log_to_stderr()
     from caseus.catalog import Catalog
 
     catalog = Catalog.open(root)

@@ -116,8 +116,11 @@ class Fills:
             if stored is not None:
                 return stored[0], True
             self._refuse_wrong(source)
-            lock = part.take()
-            fd = part.follow()  # before the filler runs: it takes the name away at its end
+            try:
+                lock = part.take()
+                fd = part.follow()  # before the filler runs: it takes the name away at its end
+            except OSError as error:
+                raise _unwritable(error) from error
             if self._is_filled(source, part, lock, fd) and fd is not None:
                 return fd, False
         raise Unavailable(f"the cache can't begin to fetch {source.filename}: try again", kind="local", retry_after=1)

@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
@@ -33,7 +34,7 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     structlog.configure(
         processors=[*shared, _renderer(stream)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Lenient(stream))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
@@ -79,6 +80,21 @@ def _clean_value(value: object) -> object:
     if isinstance(value, logging.LogRecord):  # ProcessorFormatter's own
         return value
     return clean(str(value))
+
+
+class _Lenient:
+    """A stream whose disk may be full, or whose reader gone: what is logged must not fail for that, it is answered."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:

@@ -174,7 +174,8 @@ class FilesystemStaged:
         self._synced = False
 
     def reader(self) -> BinaryIO:
-        return io.BufferedReader(_PositionalReader(os.dup(self._temporary.fd)))
+        with told("read a file"):
+            return io.BufferedReader(_PositionalReader(os.dup(self._temporary.fd)))
 
     def sync(self) -> None:
         if not self._synced:

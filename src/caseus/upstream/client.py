@@ -20,7 +20,7 @@ from caseus import __version__
 from caseus.errors import Unavailable
 from caseus.upstream.circuit import Circuit, Unreachable
 from caseus.upstream.contact import Contact, pooled, resolve_host
-from caseus.upstream.credentials import Credentials, Pair
+from caseus.upstream.credentials import Credentials, Pair, nobody
 from caseus.upstream.deadline import BoundedResolve, Resolve, within
 from caseus.upstream.formats import parse_page
 from caseus.upstream.lists import parse_list
@@ -67,7 +67,7 @@ class NotModified(msgspec.Struct, frozen=True):
 class Upstream:
     """One other index; knows no catalog. Thread-safe.
 
-    `url` is absolute and ends in "/"; user and password in it, or else `credentials`, are sent to its own origin only
+    `url` is absolute and ends in "/"; `credentials`, or user and password in the URL, are sent to its own origin only
     and shown nowhere. `proxies` maps schemes to proxy URLs as the environment does (`https`, `http`, `all`, `no`), by
     default from it. `leaves_alone`: whether origins that fail in a row, or say so, are not asked for a while
     (LeftAlone). Invalid if the files that `tls` names can't be used.
@@ -90,7 +90,7 @@ class Upstream:
         self.timeouts = timeouts
         self._clock = clock
         own = userinfo(url)
-        self._credentials = Credentials(lambda: Pair(*own)) if own is not None else credentials or Credentials()
+        self._credentials = credentials or Credentials((lambda: Pair(*own)) if own is not None else nobody)
         self.origin = origin_of(url)
         self._contact = Contact(self.origin, BoundedResolve(resolve, timeouts.lookup))
         self._leaves_alone = leaves_alone

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import netrc
 import os
+import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ class Pair(NamedTuple):
 
 
 Find = Callable[[], Pair | None]
+"""Looks for credentials. Invalid where it can't."""
 
 
 def nobody() -> Pair | None:
@@ -67,56 +69,66 @@ class Credentials:
             return self._header if self._header != refused else None
 
     def _look(self) -> None:
-        pair = self._find()
+        try:
+            pair = self._find()
+        except Invalid as error:
+            log.warning("upstream.no_credentials", error=str(error))
+            pair = None
         self._header = basic_header(*pair) if pair is not None else None
         self._known, self._found = True, self._clock()
 
 
-def from_environment(environ: Mapping[str, str], password: str, user: str | None, literal_user: str | None) -> Find:
-    """`password`, `user`: names of variables. Invalid where one is not set."""
-    for name in filter(None, (password, user)):
-        if not environ.get(name):
-            raise Invalid(f"the environment variable {name} is not set: set it, or take the upstream's setting away")
-    pair = Pair(environ[user] if user else literal_user or TOKEN_USER, environ[password])
-    return lambda: pair
+def from_environment(environ: Mapping[str, str], password: str, user: str | None, otherwise: str) -> Find:
+    """`password`, `user`: names of variables; `otherwise`: the user where none is named."""
+
+    def find() -> Pair:
+        for name in filter(None, (password, user)):
+            if not environ.get(name):
+                raise Invalid(
+                    f"the environment variable {name} is not set: set it, or take the upstream's setting away"
+                )
+        return Pair(environ[user] if user else otherwise, environ[password])
+
+    return find
 
 
 def from_netrc(file: Path | None, host: str, environ: Mapping[str, str]) -> Find:
-    """What the file says of the host (None: `$NETRC`, else `~/.netrc`). Invalid if it can't be read now."""
+    """What the file says of the host (None: `$NETRC`, else `~/.netrc`)."""
     path = file or Path(environ.get("NETRC") or os.path.join(environ.get("HOME") or "~", ".netrc")).expanduser()
 
     def find() -> Pair | None:
-        told = netrc.netrc(path).authenticators(host)
+        try:
+            told = netrc.netrc(path).authenticators(host)
+        except OSError as error:
+            raise Invalid(f"netrc: {path} can't be read: {error.strerror}") from None
+        except (netrc.NetrcParseError, UnicodeDecodeError) as error:
+            line = getattr(error, "lineno", None)  # its text may hold the password
+            raise Invalid(f"netrc: {path} can't be understood" + (f": look at line {line}" if line else "")) from None
         return Pair(told[0] or TOKEN_USER, told[2] or "") if told is not None else None
 
-    def find_again() -> Pair | None:
-        try:
-            return find()
-        except (OSError, netrc.NetrcParseError, UnicodeDecodeError) as error:
-            log.warning("upstream.netrc_unreadable", host=host, error=type(error).__name__)
-            return None
-
-    try:
-        find()
-    except OSError as error:
-        raise Invalid(f"netrc: {path} can't be read: {error.strerror}") from None
-    except (netrc.NetrcParseError, UnicodeDecodeError) as error:
-        line = getattr(error, "lineno", None)
-        raise Invalid(f"netrc: {path} can't be understood" + (f": look at line {line}" if line else "")) from None
-    return find_again
+    return find
 
 
-def from_keyring(command: str, url: str, host: str, user: str) -> Find:
-    """What `keyring get` says of the URL, else of its host, as pip and uv ask it (`command`: the program's path)."""
+def from_keyring(services: Sequence[str], user: str, environ: Mapping[str, str]) -> Find:
+    """What the command `keyring get` says of the first service that it knows; pip and uv ask it in the same way."""
 
     def find() -> Pair | None:
-        for service in (url, host):
+        command = keyring_command(environ)
+        for service in services:
             password = _ask_keyring(command, service, user)
             if password:
                 return Pair(user, password)
         return None
 
     return find
+
+
+def keyring_command(environ: Mapping[str, str]) -> str:
+    """Its path. Invalid if there is none."""
+    command = shutil.which("keyring", path=environ.get("PATH"))
+    if command is None:
+        raise Invalid("keyring: the command `keyring` is not on the PATH: install it, or take the setting away")
+    return command
 
 
 def _ask_keyring(command: str, service: str, user: str) -> str | None:

@@ -20,7 +20,7 @@ from caseus.render import HOME_POLICY, home_html, make_page
 from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer
 from caseus.web.caching import scoped, vary
 from caseus.web.conditional import not_modified
-from caseus.web.errors import Refusal, problem_answer, problem_of, unexpected
+from caseus.web.errors import Refusal, problem_answer, problem_of, trouble_of, unexpected
 from caseus.web.files import Asked, Files
 from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
@@ -93,12 +93,21 @@ class App:
             except asyncio.CancelledError:  # the grace time at shutdown is over; nothing else cancels
                 request.failure = "the server stopped"
                 answer = self._told(request, _STOPPING)
-            except Exception:
-                request.failure = "unexpected error"
-                _log.exception("unexpected error", request_id=request.id, path=request.shown_path())
-                answer = problem_answer(unexpected(request.id), request_id=request.id, private=self._private)
+            except Exception as error:
+                answer = self._failed(request, error)
             if answer is not None and outgoing.status is None:
                 await self._finish(request, answer, outgoing)
+
+    def _failed(self, request: Request, error: Exception) -> Answer:
+        """The answer where nobody was ready for the error: the machine's trouble, or a fault of our own."""
+        trouble = trouble_of(error)
+        if trouble is not None:
+            request.failure = str(trouble)
+            _log.error("trouble of the machine", request_id=request.id, error=str(error))
+            return self._told(request, trouble)
+        request.failure = "unexpected error"
+        _log.error("unexpected error", request_id=request.id, path=request.shown_path(), exc_info=error)
+        return problem_answer(unexpected(request.id), request_id=request.id, private=self._private)
 
     async def _finish(self, request: Request, answer: Answer, send: Send) -> None:
         headers = (*answer.headers, ("X-Request-Id", request.id))

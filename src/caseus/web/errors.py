@@ -7,7 +7,9 @@ server's protocol class copies it from `X-Error-Message`), `X-Error-Message` its
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -37,6 +39,9 @@ EXISTS = "File already exists"
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="caseus"')
 _MAX_HEADER = 200
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_TROUBLE = (
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES,
+)  # fmt: skip
 _STATUS_OF_KIND: dict[UnavailableKind, HTTPStatus] = {
     "upstream": HTTPStatus.BAD_GATEWAY,
     "timeout": HTTPStatus.GATEWAY_TIMEOUT,
@@ -100,6 +105,16 @@ def problem_of(error: CaseusError | Refusal) -> Problem:
             return Problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, (text,), (("Content-Range", f"bytes */{size}"),))
         case _:
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, (text,))
+
+
+def trouble_of(error: Exception) -> Unavailable | None:
+    """What the machine refuses to whatever request comes next (no more descriptors, a disk that gave up); None for
+    any other error, which is a fault of our own."""
+    if not isinstance(error, OSError) or error.errno not in _TROUBLE:
+        return None
+    reason = os.strerror(error.errno)  # never the error's own words: they have paths
+    kind: UnavailableKind = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "local"
+    return Unavailable(f"the server can't do it now ({reason}): try again", kind=kind, retry_after=5)
 
 
 def unexpected(request_id: str) -> Problem:
