@@ -111,7 +111,8 @@ def test_json_says_what_the_project_is(project: Project) -> None:
         assert unquote(entry["url"]) == file.filename
         assert entry["hashes"] == file.hashes
         assert entry["yanked"] == file.yanked
-        assert entry.get("core-metadata", False) == file.core_metadata == entry.get("dist-info-metadata", False)
+        assert entry.get("core-metadata", False) == file.core_metadata
+        assert "dist-info-metadata" not in entry  # pip 22.3 to 23.0 dies of it
         for key, value in (
             ("size", file.size),
             ("requires-python", file.requires_python),
@@ -169,7 +170,7 @@ def test_a_page_byte_for_byte() -> None:
         '"url":"acme_tools-1%212.0%2Blocal-py3-none-any.whl",'
         f'"hashes":{{"md5":"{"cd" * 16}","sha256":"{SHA256}"}},"size":7,"upload-time":"2024-01-01T00:00:00Z",'
         f'"requires-python":">=3.8,<4","core-metadata":{{"sha256":"{SHA256}"}},'
-        f'"dist-info-metadata":{{"sha256":"{SHA256}"}},"yanked":"say \\"why\\" & <how>"}}]}}'
+        '"yanked":"say \\"why\\" & <how>"}]}'
     )
 
 

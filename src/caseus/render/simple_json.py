@@ -57,8 +57,7 @@ def _file(file: File) -> dict[str, Any]:
         entry["requires-python"] = encodable(file.requires_python)
     if file.core_metadata:
         known = sound_hashes(file.core_metadata) if isinstance(file.core_metadata, dict) else {}
-        entry["core-metadata"] = known or True
-        entry["dist-info-metadata"] = known or True  # PEP 714: pip before 23.3 reads only the old name
+        entry["core-metadata"] = known or True  # never its old name: pip 22.3 to 23.0 dies of that in JSON (PEP 714)
     entry["yanked"] = encodable(file.yanked) if isinstance(file.yanked, str) and file.yanked else bool(file.yanked)
     if file.gpg_sig is not None:
         entry["gpg-sig"] = file.gpg_sig
