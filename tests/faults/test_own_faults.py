@@ -216,14 +216,15 @@ def test_out_of_descriptors(tmp_path: Path, most: int) -> None:
 
             def use(number: int) -> None:
                 file = files[number]
-                for kind, ask_ in (
-                    ("upload", lambda: upload(server.url, *file, login=login)),
-                    ("file", lambda: ask(f"{server.url}simple/acme/{ACME[0]}")),
-                    ("cold", lambda: ask(f"{server.url}simple/cold/{COLD[0]}")),
-                    ("page", lambda: ask(f"{server.url}simple/acme/")),
-                ):
+                asks: dict[str, Callable[[], Answer]] = {
+                    "upload": partial(upload, server.url, *file, login=login),
+                    "file": partial(ask, f"{server.url}simple/acme/{ACME[0]}"),
+                    "cold": partial(ask, f"{server.url}simple/cold/{COLD[0]}"),
+                    "page": partial(ask, f"{server.url}simple/acme/"),
+                }
+                for kind, ask_now in asks.items():
                     try:
-                        answer = ask_()
+                        answer = ask_now()
                     except OSError:
                         outcomes[f"{kind}: no answer"] += 1
                         continue

@@ -66,11 +66,11 @@ class Catalog(Hosted, Fetched, Accounts, Upkeep):
 
     def journal(self, since: int = 0) -> Iterator[JournalEntry]:
         """Entries with a greater number, in order."""
-        return journal.entries(self._reader, since)
+        return journal.entries(self._read, since)
 
     def check_journal(self) -> list[str]:
         """Every break of the journal's chain, in words; empty where it is whole."""
-        return journal.check(self._reader)
+        return journal.check(self._read)
 
     def _idle(self, transaction: Transaction) -> None:
         self.write_used(transaction)

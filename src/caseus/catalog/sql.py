@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,10 @@ class Statement:
     def run(self, connection: sqlite3.Connection, params: Params) -> sqlite3.Cursor:
         text, literals = self.compiled
         return connection.execute(text, {**literals, **params})
+
+
+Read = Callable[[Statement, Params], list[sqlite3.Row]]
+"""All rows of a statement."""
 
 
 def connect(path: str, *, read_only: bool, timeout: float = 10) -> sqlite3.Connection:
@@ -69,7 +73,7 @@ def row(connection: sqlite3.Connection, statement: Statement, params: Params) ->
 
 
 def pages(
-    connection: sqlite3.Connection,
+    read: Read,
     statement: Statement,
     params: dict[str, Any],
     keys: tuple[str, ...],
@@ -78,7 +82,7 @@ def pages(
     """All rows of a statement ordered by `keys`, taking `after_KEY` and `size`; no read stays open."""
     params = {**params, "size": size} | {f"after_{key}": "" for key in keys}
     while True:
-        found = rows(connection, statement, params)
+        found = read(statement, params)
         yield from found
         if len(found) < size:
             return

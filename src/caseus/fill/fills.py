@@ -62,7 +62,6 @@ class Fills:
         self._folder = store.root / FOLDER
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._evictor = Evictor(catalog, store, self._folder, cache_bytes)
-        # Threads are kept, as each has a connection to the catalog of its own.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="fill")
         self._stopping = threading.Event()
 

@@ -176,5 +176,6 @@ class Follower:
             space = os.fstatvfs(self._fd)
             if space.f_bavail * space.f_frsize < _ROOM_FOR_WORDS:
                 return Unavailable("no space left for the cache: free some space and try again", kind="full")
-            return Unavailable("the upstream sent a file that can't be used: it was not kept", kind="upstream")
+            # The upstream's faults come with words: that there are none is trouble of our own, such as no descriptor.
+            return Unavailable("a file could not be fetched: see the log, and try again", kind="local", retry_after=1)
         return Unavailable(told.error, kind=told.kind)
