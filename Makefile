@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$python"; break; fi; done)
 
 # Debian packages whose programs the tests run; installed by `make test-deps` where it is root.
-SYSTEM_PACKAGES :=
+SYSTEM_PACKAGES := nginx-light openssl
 
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -59,7 +59,7 @@ COMPILE := .venv-clients/bin/uv pip compile --quiet --upgrade --generate-hashes 
 lock: .venv-clients/.installed
 	$(COMPILE) pyproject.toml requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
-	$(COMPILE) requirements-clients.in -o requirements-clients.txt
+	$(COMPILE) --no-strip-extras requirements-clients.in -o requirements-clients.txt
 
 # Of a server that it starts itself, or of a running one: make bench ARGS="http://127.0.0.1:8080/simple/NAME/ …/FILE"
 bench: .venv/.developed

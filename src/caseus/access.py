@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 
 from caseus.catalog import Catalog, Token
 from caseus.errors import Busy, Denied, Invalid
+from caseus.logins import LoginLimits
 from caseus.tokens import check_token, digest
 
 Right = Literal["read", "upload", "admin"]
@@ -32,7 +34,7 @@ RIGHTS: dict[str, frozenset[Right]] = {
 
 _REMEMBERED = 300.0  # seconds for which verified credentials need no new verification
 _MOST_REMEMBERED = 10_000
-_AT_ONCE = 2  # password hashes at once: each takes a core and 64 MiB
+AT_ONCE = 2  # password hashes at once: each takes a core and 64 MiB
 _QUEUE = 20.0  # seconds that a login waits for its turn
 
 _WRONG = "wrong user name, password or token: check the credentials, or ask an administrator of this index"
@@ -71,22 +73,28 @@ class Passwords:
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
-        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._dummy: str | None = None
 
     def hash(self, password: str) -> str:
         return self._hasher.hash(password)
 
     def verify(self, hashed: str | None, password: str) -> bool:
-        """Whether the password fits; takes as long for nobody (None) as for a user. Busy if too many wait."""
+        """Whether the password fits; takes as long for nobody (None) as for a user."""
+        if self._dummy is None:  # for whoever comes first: made for nobody only, it would tell nobody from a user
+            self._dummy = self.hash(secrets.token_hex(16))
+        try:
+            return self._hasher.verify(hashed or self._dummy, password) and hashed is not None
+        except (Argon2Error, InvalidHashError):
+            return False
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """To be held for `verify`. Busy if too many wait."""
         if not self._turns.acquire(timeout=_QUEUE):
             raise Busy("too many logins at once: try again", retry_after=5)
         try:
-            if hashed is None and self._dummy is None:
-                self._dummy = self.hash(secrets.token_hex(16))
-            return self._hasher.verify(hashed or self._dummy or "", password) and hashed is not None
-        except (Argon2Error, InvalidHashError):
-            return False
+            yield
         finally:
             self._turns.release()
 
@@ -94,8 +102,16 @@ class Passwords:
 class Access:
     """Knows principals by their `Authorization` header. Thread-safe."""
 
-    def __init__(self, catalog: Catalog, *, open_reading: bool, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        open_reading: bool,
+        clock: Callable[[], float] = time.time,
+        logins: LoginLimits | None = None,
+    ) -> None:
         self.open_reading = open_reading
+        self._logins = logins or LoginLimits()
         self.passwords = Passwords()
         self._catalog, self._clock = catalog, clock
         self._anonymous = Principal(None, frozenset({"read"}) if open_reading else frozenset())
@@ -113,13 +129,16 @@ class Access:
             self._catalog.token_used(verified.token)
         return verified.principal
 
-    def principal(self, authorization: str | None) -> Principal:
-        """The principal; blocks while a password is hashed. Denied for wrong, expired or malformed credentials."""
+    def principal(self, authorization: str | None, client: str = "") -> Principal:
+        """The principal; blocks while a password is hashed. Denied for wrong, expired or malformed credentials.
+
+        `client`: the address that asks. TooManyTries where too many passwords from there were wrong.
+        """
         known = self.recall(authorization)
         if known is not None or authorization is None:
             return known or self._anonymous
         serial = self._catalog.users_serial()  # first: a change meanwhile makes what follows forgotten
-        principal, token = self._verify(authorization)
+        principal, token = self._verify(authorization, client)
         until = self._clock() + _REMEMBERED
         if token is not None and token.expires is not None:
             until = min(until, token.expires)
@@ -129,7 +148,7 @@ class Access:
         self._remembered[self._fingerprint(authorization)] = remembered
         return principal
 
-    def _verify(self, authorization: str) -> tuple[Principal, Token | None]:
+    def _verify(self, authorization: str, client: str) -> tuple[Principal, Token | None]:
         scheme, _, value = authorization.strip().partition(" ")
         if scheme.lower() == "bearer":
             halves, user, password = [value.strip()], None, ""
@@ -141,11 +160,20 @@ class Access:
         for half in filter(_is_token, halves):
             token = self._token(half)
             return self._of_user(token.user, token.scope), token
-        if user is not None:
-            known = self._catalog.user(user)
-            if self.passwords.verify(known.password_hash if known else None, password):
-                return self._of_user(user, "admin"), None
+        if user is not None and password:  # uv sends a user without one, for each file, before it asks its keyring
+            self._logins.check(user, client)
+            with self.passwords.turn():
+                return self.recall(authorization) or self._by_password(user, password, client), None
         raise Denied(_WRONG, anonymous=True)
+
+    def _by_password(self, user: str, password: str, client: str) -> Principal:
+        self._logins.check(user, client)  # others may have failed there while this one waited for its turn
+        known = self._catalog.user(user)
+        if not self.passwords.verify(known.password_hash if known else None, password):
+            self._logins.failed(user, client)
+            raise Denied(_WRONG, anonymous=True)
+        self._logins.succeeded(user, client)
+        return self._of_user(user, "admin")
 
     def _token(self, text: str) -> Token:
         token = self._catalog.token(digest(text))

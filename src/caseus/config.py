@@ -16,14 +16,18 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 
 from caseus.errors import CaseusError
-from caseus.keys import KEYS, upstream_word
+from caseus.keys import KEYS
+from caseus.upstreams import UpstreamConfig, beside, show_upstreams
 
 FILE_NAME = "caseus.toml"
 PASSWORD_FILE = "CASEUS_ADMIN_PASSWORD_FILE"  # noqa: S105  (a variable's name)
 EXTRA_NAMES = frozenset({"CASEUS_CONFIG", PASSWORD_FILE})
 """Environment names that are no key."""
 
-PER_INDEX = frozenset({"upstream", "upstream_ttl", "private", "read"})
+PER_INDEX = frozenset({"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "read"})
+
+UPSTREAM_TABLES = "upstreams"
+"""In a file, `upstream` as an array of tables."""
 
 _USERINFO = re.compile(r"(?<=://)(?:([^/?#@\s:]*:)[^/?#\s]*|[^/?#\s]*)(?=@)")
 
@@ -38,9 +42,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     root: Path
     host: str
     port: int
-    upstream: str | None
-    """Absolute URL ending in "/"; None for none."""
+    upstreams: tuple[UpstreamConfig, ...]
+    """The key `upstream`, in the order in which they are asked."""
     upstream_ttl: float
+    upstream_stale: float
+    union: tuple[str, ...]
+    """Patterns of names whose files are merged from all upstreams."""
+    keep_removed: bool
     private: tuple[str, ...]
     read: Literal["all", "users"]
     max_file_bytes: int
@@ -93,7 +101,8 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | N
     values, file = _gather(flags, environ, file)
     parsed = {key: _parse(key, raw) for key, raw in values.items()}
     settings = {key: Setting(key, parsed[key], _show(key, raw, parsed[key]), raw.source) for key, raw in values.items()}
-    return Loaded(Config(**cast(Any, parsed)), settings, file)
+    upstreams = parsed.pop("upstream")
+    return Loaded(Config(upstreams=cast(Any, upstreams), **cast(Any, parsed)), settings, file)
 
 
 def load_root(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None = None) -> Path:
@@ -161,6 +170,8 @@ def _from_file(file: Path) -> dict[str, _Raw]:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"can't read the configuration file {file}: {reason}") from None
     main = _main_table(table, file)
+    for given in (table, main):
+        _take_upstream_tables(given, file)
     for key in (*table, *main):
         if key not in KEYS:
             raise ConfigError(f"unknown key {key!r} in {file}: see `caseus config show` for the keys")
@@ -173,6 +184,14 @@ def _from_file(file: Path) -> dict[str, _Raw]:
     if isinstance(root, str) and root and not root.startswith("~"):  # beside the file, wherever caseus was started
         table["root"] = str(file.parent / root)
     return {key: _Raw(value, str(file)) for key, value in (table | main).items()}
+
+
+def _take_upstream_tables(table: dict[str, Any], file: Path) -> None:
+    """Makes `upstreams` the value of `upstream`."""
+    if UPSTREAM_TABLES in table:
+        if "upstream" in table:
+            raise ConfigError(f"upstream: given twice, by `upstream` and by `{UPSTREAM_TABLES}`, in {file}")
+        table["upstream"] = beside(table.pop(UPSTREAM_TABLES), file.parent)
 
 
 def _main_table(table: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -209,5 +228,5 @@ def _parse(key: str, raw: _Raw) -> object:
 
 def _show(key: str, raw: _Raw, value: object) -> str:
     if key == "upstream":
-        return mask(upstream_word(raw.value))
+        return mask(show_upstreams(raw.value))
     return "" if value is None else KEYS[key].show(value)

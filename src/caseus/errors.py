@@ -76,6 +76,10 @@ class Busy(CaseusError):
         super().__init__(message)
 
 
+class TooManyTries(Busy):
+    """This client failed too often: it has to wait for `retry_after` seconds, others don't."""
+
+
 class BadRange(CaseusError):
     """The requested range begins behind the end (RFC 9110 section 15.5.17); `size` of the whole in bytes, if known."""
 

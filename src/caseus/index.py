@@ -114,9 +114,23 @@ class FirstFound:
     def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
         *earlier, last = self._indexes
         for index in earlier:
-            if index.knows(name):
+            try:
+                knows = index.knows(name)
+            except Unavailable as unsure:
+                return _open_unsure(index, unsure, name, filename, start, stop)
+            if knows:
                 return index.open(name, filename, start, stop)
         return last.open(name, filename, start, stop)
+
+
+def _open_unsure(
+    index: Index, unsure: Unavailable, name: NormalizedName, filename: str, start: int, stop: int | None
+) -> Blob:
+    """From an index that can't say whether the name is its own, but may have the file; no other may be asked."""
+    try:
+        return index.open(name, filename, start, stop)
+    except NotFound:
+        raise unsure from None
 
 
 def _has(file: HostedFile, ending: str) -> bool:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from caseus.names import check_pattern
 from caseus.units import format_duration, format_size, parse_duration, parse_size
+from caseus.upstreams import parse_upstreams
 
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+\Z")
-_PATTERN = re.compile(r"[A-Za-z0-9._*?\[\]!-]+\Z")
 _URL = re.compile(r"[!-~]+\Z")
 
 
@@ -77,29 +78,8 @@ def _port(value: object) -> int:
     return port
 
 
-def upstream_word(value: object) -> str:
-    words = _texts(value)
-    if len(words) > 1:
-        raise ValueError("several upstreams come with a later version: give one")
-    if not words:
-        raise ValueError("give a URL, `pypi` or `none`")
-    return words[0]
-
-
-def _upstream(value: object) -> str | None:
-    from caseus.upstream import resolve_upstream
-
-    return resolve_upstream(upstream_word(value))
-
-
 def _patterns(value: object) -> tuple[str, ...]:
-    patterns = _texts(value)
-    for pattern in patterns:
-        if not _PATTERN.match(pattern):
-            raise ValueError(
-                f"{pattern!r} is no pattern of project names: use letters, digits, - and *, such as acme-*"
-            )
-    return patterns
+    return tuple(map(check_pattern, _texts(value)))
 
 
 def _read(value: object) -> Literal["all", "users"]:
@@ -120,6 +100,18 @@ def _file_size(value: object) -> int:
     if not size:
         raise ValueError("0 bytes would refuse every file: give more")
     return size
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in ("true", "false"):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value == "true"
+
+
+def _show_switch(value: bool) -> str:
+    return str(value).lower()
 
 
 def _duration(value: object) -> float:
@@ -153,8 +145,11 @@ KEYS: Mapping[str, Key] = {
     "root": Key(None, _path),
     "host": Key("127.0.0.1", _host),
     "port": Key(8080, _port),
-    "upstream": Key("pypi", _upstream, many=True),
+    "upstream": Key("pypi", parse_upstreams, many=True),
     "upstream_ttl": Key(600, _duration, format_duration),
+    "upstream_stale": Key(60, _duration, format_duration),
+    "union": Key([], _patterns, " ".join, many=True),
+    "keep_removed": Key(False, _switch, _show_switch),
     "private": Key([], _patterns, " ".join, many=True),
     "read": Key("all", _read),
     "max_file_bytes": Key("1GiB", _file_size, format_size),

@@ -19,6 +19,7 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
+from packaging.version import InvalidVersion, Version
 
 from caseus.errors import Invalid
 
@@ -47,6 +48,7 @@ RESERVED_SEGMENTS = frozenset(
 
 _INDEX_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~()@=,-]*\Z")
+_PATTERN = re.compile(r"[A-Za-z0-9._*?\[\]!-]+\Z")
 _MAX_FILENAME = 255 - len(".provenance")
 
 
@@ -133,6 +135,25 @@ def version_of(project: str, filename: str) -> str | None:
     return match[1] if match else None
 
 
+def unique_versions(told: Iterable[str]) -> tuple[str, ...]:
+    """Sorted by PEP 440, what is no version last; of several spellings of a version the first that was told."""
+    known: dict[Version | str, str] = {}
+    for version in told:
+        known.setdefault(_parsed(version), version)
+    return tuple(known[key] for key in sorted(known, key=_order))
+
+
+def _parsed(version: str) -> Version | str:
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return version
+
+
+def _order(key: Version | str) -> tuple[int, Version | str]:
+    return (1, key) if isinstance(key, str) else (0, key)
+
+
 def check_index_name(name: str) -> str:
     """The name itself if an index may have it, else Invalid."""
     if not _INDEX_NAME.match(name):
@@ -140,6 +161,13 @@ def check_index_name(name: str) -> str:
     if name in RESERVED_SEGMENTS:
         raise Invalid(f"index name {name!r} is taken by a URL of caseus: choose another")
     return name
+
+
+def check_pattern(pattern: str) -> str:
+    """The pattern itself if it can match names of projects, else Invalid."""
+    if not _PATTERN.match(pattern):
+        raise Invalid(f"{pattern!r} is no pattern of project names: use letters, digits, - and *, such as acme-*")
+    return pattern
 
 
 class NamePatterns:

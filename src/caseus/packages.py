@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from caseus.catalog import Catalog, HostedFile, Tombstone
-from caseus.errors import CaseusError
+from caseus.errors import CaseusError, NotFound, Unavailable
 from caseus.storage import Storage, packages_key
 
 _log = structlog.get_logger(__name__)
@@ -39,10 +39,24 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     deleted_reason: str | None = None
 
 
+_decoder = msgspec.json.Decoder(Line)
+
+
 def lines(files: Iterable[HostedFile], tombstones: Iterable[Tombstone]) -> bytes:
     """The list as bytes, files first."""
     rows = [_file(file) for file in files] + [_tombstone(tombstone) for tombstone in tombstones]
     return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+
+
+def read_lines(data: bytes) -> tuple[list[Line], list[int]]:
+    """What a list says, and the numbers of the lines that say nothing that can be understood."""
+    found, broken = [], []
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            found.append(_decoder.decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            broken.append(number)
+    return found, broken
 
 
 class PackageLists:
@@ -55,8 +69,18 @@ class PackageLists:
         """Replace the list of each (tree, project) that is published here."""
         for tree, project in sorted(changes):
             if tree.startswith("files/"):
-                text = lines(self._catalog.hosted_files(tree, project), self._catalog.tombstones(tree, project))
-                self._store.replace(packages_key(tree, project), io.BytesIO(text))
+                self._store.replace(packages_key(tree, project), io.BytesIO(self._text(tree, project)))
+
+    def is_current(self, tree: str, project: str) -> bool:
+        """Whether the list says what the catalog does. Where a server runs, a "no" is sure only in `Catalog.alone`."""
+        try:
+            with self._store.open(packages_key(tree, project)) as blob:
+                return b"".join(iter(blob.read, b"")) == self._text(tree, project)
+        except (NotFound, Unavailable):
+            return False
+
+    def _text(self, tree: str, project: str) -> bytes:
+        return lines(self._catalog.hosted_files(tree, project), self._catalog.tombstones(tree, project))
 
     def catch_up(self) -> None:
         """Write the lists that a kill, or a full disk, left behind the journal; what fails again waits for a start."""

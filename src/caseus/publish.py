@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -41,7 +42,7 @@ class Publisher:
     ) -> None:
         self.tree = hosted_tree(index)
         self._catalog, self._store = catalog, store
-        self._displaces = tuple(displaces)
+        self.displaces = tuple(displaces)
         self._clock, self._sleep = clock, sleep
 
     def stage(self) -> Staged:
@@ -58,11 +59,46 @@ class Publisher:
         """
         with staged.reader() as reader:
             checked = check_upload(form, filename, reader, staged.digests, signature=signature)
+        return self.take(staged, checked, filename=filename, signature=signature, actor=actor)
+
+    def take(
+        self,
+        staged: Staged,
+        checked: Checked,
+        *,
+        filename: str,
+        actor: str,
+        signature: bytes | None = None,
+        uploaded: float | None = None,
+        yanked: str | None = None,
+    ) -> Literal["published", "unchanged"]:
+        """Give its name to what was staged and found good; `publish` without the checks of an upload.
+
+        `uploaded`: Unix seconds, None for now. `yanked`: the reason with which it is born yanked, "" for none given.
+        Conflict, Busy, Unavailable.
+        """
         owner = secrets.token_hex(8)
         if not self._claim(staged, checked.project, filename, owner):
             return "unchanged"
+        metadata = checked.metadata if checked.filetype == "bdist_wheel" else None
+        file = HostedFile(
+            tree=self.tree,
+            project=checked.project,
+            filename=filename,
+            version=checked.version,
+            sha256=staged.digests["sha256"],
+            size=staged.size,
+            md5=staged.digests["md5"],
+            blake2b_256=staged.digests["blake2b_256"],
+            uploaded=self._clock() if uploaded is None else uploaded,
+            uploader=actor,
+            requires_python=checked.requires_python,
+            metadata_sha256=hashlib.sha256(metadata).hexdigest() if metadata is not None else None,
+            has_sig=signature is not None,
+            yanked=yanked,
+        )
         try:
-            self._publish(staged, checked, filename, signature, actor, owner)
+            self._publish(staged, file, {".metadata": metadata, ".asc": signature}, owner)
         except BaseException:
             self._catalog.release(self.tree, filename, owner)
             raise
@@ -90,41 +126,19 @@ class Publisher:
             raise Busy(f"another upload of {filename} runs: try again", retry_after=outcome.left)
         return outcome.state is ClaimState.MINE
 
-    def _publish(
-        self, staged: Staged, checked: Checked, filename: str, signature: bytes | None, actor: str, owner: str
-    ) -> None:
+    def _publish(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes | None], owner: str) -> None:
+        """Sidecars, then the file get their names; T2. `sidecars`: by their endings."""
         began = self._clock()
-        key = file_key(self.tree, checked.project, filename)
-        wheel = checked.filetype == "bdist_wheel"
-        if wheel:
-            self._place_bytes(checked.metadata, f"{key}.metadata", filename, owner)
-        if signature is not None:
-            self._place_bytes(signature, f"{key}.asc", filename, owner)
+        key = file_key(self.tree, file.project, file.filename)
+        for ending, data in sidecars.items():
+            if data is not None:
+                self._place_bytes(data, key + ending, file.filename, owner)
         if self._clock() - began > _RENEW:
-            self._catalog.with_claim(self.tree, filename, owner, lambda: None)
-        self._place(staged, key, filename, owner)
-        displaced = self._catalog.publish(
-            HostedFile(
-                tree=self.tree,
-                project=checked.project,
-                filename=filename,
-                version=checked.version,
-                sha256=staged.digests["sha256"],
-                size=staged.size,
-                md5=staged.digests["md5"],
-                blake2b_256=staged.digests["blake2b_256"],
-                uploaded=self._clock(),
-                uploader=actor,
-                requires_python=checked.requires_python,
-                metadata_sha256=hashlib.sha256(checked.metadata).hexdigest() if wheel else None,
-                has_sig=signature is not None,
-            ),
-            owner,
-            holds=lambda: staged.holds(key),
-            displaces=self._displaces,
-        )
-        for tree in displaced:
-            self._forget(f"{tree}/{checked.project}/")
+            self._catalog.with_claim(self.tree, file.filename, owner, lambda: None)
+        self._place(staged, key, file.filename, owner)
+        holds = partial(staged.holds, key)
+        for tree in self._catalog.publish(file, owner, holds=holds, displaces=self.displaces):
+            self._forget(f"{tree}/{file.project}/")
 
     def _place_bytes(self, data: bytes, key: str, filename: str, owner: str) -> None:
         """Give a sidecar its name, as the file is given its own."""

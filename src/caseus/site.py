@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from caseus.access import Access
-from caseus.catalog import Catalog
+from caseus.catalog import Catalog, Changes
 from caseus.config import Config
 from caseus.index import FirstFound, Index, Local
+from caseus.names import NamePatterns
 from caseus.packages import PackageLists
 from caseus.proxy import Proxy
 from caseus.publish import Publisher
-from caseus.storage import fetched_tree
+from caseus.storage import hosted_tree
 from caseus.storage.filesystem import FilesystemStorage
-from caseus.upstream import Upstream
+from caseus.upstreams import open_upstream
+from caseus.views import KeepRemoved, Kept, Only, Union
 
 MAIN = "main"
 _MOST_CACHE = 20 * 1024**3
@@ -71,15 +74,9 @@ def build(config: Config, *, clock: Callable[[], float] = time.time) -> Site:
 
 
 def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock: Callable[[], float]) -> Site:
-    proxies: list[Proxy] = []
-    displaces: list[str] = []
-    if config.upstream is not None:
-        upstream = Upstream(config.upstream, clock=clock)
-        cache_bytes = config.cache_bytes if config.cache_bytes is not None else _default_cache(config)
-        proxies.append(Proxy(catalog, store, upstream, ttl=config.upstream_ttl, cache_bytes=cache_bytes, clock=clock))
-        displaces.append(fetched_tree(upstream.name))
+    proxies = _proxies(config, catalog, store, clock)
     local = Local(catalog, store, MAIN, config.private)
-    publisher = Publisher(catalog, store, MAIN, displaces=displaces, clock=clock)
+    publisher = Publisher(catalog, store, MAIN, displaces=[proxy.tree for proxy in proxies], clock=clock)
     lists = PackageLists(catalog, store)
     if catalog.presence.try_alone():
         # Nobody else serves this root, so what is under way there is of the dead.
@@ -89,12 +86,54 @@ def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock:
         catalog.clear_claims()
         catalog.presence.share()
     lists.catch_up()
-    catalog.writer.after_commit = lists.write
+    catalog.writer.after_commit = partial(_committed, lists, proxies)
     access = Access(catalog, open_reading=config.read == "all", clock=clock)
-    main = HostedIndex(MAIN, FirstFound([local, *proxies]), publisher)
+    main = HostedIndex(MAIN, _compose(config, local, proxies), publisher)
     return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies))
 
 
-def _default_cache(config: Config) -> int:
-    """The smaller of 20 GiB and half of what is free now, in bytes."""
+def _proxies(
+    config: Config, catalog: Catalog, store: FilesystemStorage, clock: Callable[[], float]
+) -> tuple[Proxy, ...]:
+    """One for each upstream, in their order."""
+    clients = [open_upstream(upstream, clock=clock) for upstream in config.upstreams]
+    limit = cache_limit(config)
+    return tuple(
+        Proxy(
+            catalog,
+            store,
+            client,
+            ttl=config.upstream_ttl if upstream.ttl is None else upstream.ttl,
+            stale=config.upstream_stale,
+            cache_bytes=limit,
+            clock=clock,
+        )
+        for upstream, client in zip(config.upstreams, clients, strict=True)
+    )
+
+
+def _compose(config: Config, local: Local, proxies: Sequence[Proxy]) -> Index:
+    """What is ours; what `union` names, merged from all upstreams; then the first upstream that knows the name."""
+    limits = [NamePatterns(upstream.projects or ("*",)) for upstream in config.upstreams]
+    upstreams = [Only(proxy, limit) for proxy, limit in zip(proxies, limits, strict=True)]
+    merged = [Only(Union(upstreams), NamePatterns(config.union))] if config.union else []
+    index: Index = FirstFound([local, *merged, *upstreams])
+    if config.keep_removed:
+        index = KeepRemoved(index, local, [Kept(*pair) for pair in zip(proxies, limits, strict=True)])
+    return index
+
+
+def _committed(lists: PackageLists, proxies: Sequence[Proxy], changes: Changes) -> None:
+    """After each commit of this process, before it is answered."""
+    for tree, name in changes:
+        if tree == hosted_tree(MAIN):
+            for proxy in proxies:
+                proxy.forget_absence(name)
+    lists.write(changes)
+
+
+def cache_limit(config: Config) -> int:
+    """Bytes of fetched files that are kept: as was set, else the smaller of 20 GiB and half of what is free now."""
+    if config.cache_bytes is not None:
+        return config.cache_bytes
     return min(_MOST_CACHE, shutil.disk_usage(config.root).free // 2)

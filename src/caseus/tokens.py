@@ -7,6 +7,7 @@ asking the catalog. Only `digest(token)` is stored.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,7 @@ PREFIX = "caseus_"
 SHOWN = len(PREFIX) + 6
 """So many characters tell tokens apart in lists."""
 
+_LIKE_ONE = re.compile(PREFIX + "[0-9A-Za-z]+")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BODY = 43  # 62**43 > 2**256 > 62**42
 _CHECKSUM = 6  # 62**6 > 2**32
@@ -40,6 +42,12 @@ def check_token(text: str) -> str:
 def digest(token: str) -> str:
     """What is stored of a token: its sha256 in hex. A plain hash is enough for 256 random bits."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def hide_tokens(text: str) -> str:
+    """The text with nothing left of what looks like a token but its prefix: for logs, and for errors that repeat what
+    they were asked for."""
+    return _LIKE_ONE.sub(PREFIX + "***", text) if PREFIX in text else text
 
 
 def _checksum(body: str) -> str:

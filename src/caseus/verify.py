@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby
 from typing import Literal
 
@@ -14,9 +15,10 @@ from caseus.catalog import Catalog
 from caseus.catalog.rows import FetchedFile, HostedFile
 from caseus.errors import CaseusError, NotFound
 from caseus.names import SIDECARS
-from caseus.storage import Storage, file_key
+from caseus.packages import PackageLists
+from caseus.storage import Storage, file_key, packages_key
 
-Kind = Literal["missing", "wrong size", "wrong digest", "unreadable", "extra", "journal"]
+Kind = Literal["missing", "wrong size", "wrong digest", "unreadable", "outdated", "extra", "journal"]
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -56,6 +58,7 @@ def verify(
         if damages and catalog.fetched(fetched.tree, fetched.project, fetched.filename) == fetched:
             yield from damages
         seen()
+    yield from _outdated(catalog, PackageLists(catalog, storage))
     yield from _extras(catalog, storage, settle)
     for fault in catalog.check_journal():
         yield Damage("journal", "journal", fault)
@@ -63,11 +66,11 @@ def verify(
 
 def _hosted_damages(storage: Storage, row: HostedFile) -> list[Damage]:
     key = file_key(row.tree, row.project, row.filename)
-    found = [_compare(storage, key, row.sha256, row.size)]
+    found = [compare(storage, key, row.sha256, row.size)]
     if row.metadata_sha256 is not None:
-        found.append(_compare(storage, key + ".metadata", row.metadata_sha256))
+        found.append(compare(storage, key + ".metadata", row.metadata_sha256))
     if row.has_sig:
-        found.append(_compare(storage, key + ".asc"))
+        found.append(compare(storage, key + ".asc"))
     return [damage for damage in found if damage]
 
 
@@ -76,13 +79,13 @@ def _fetched_damages(storage: Storage, row: FetchedFile) -> list[Damage]:
     key = file_key(row.tree, row.project, row.filename)
     found = []
     if row.stored:
-        found.append(_compare(storage, key, row.sha256, row.size))
+        found.append(compare(storage, key, row.sha256, row.size))
     if row.metadata_sha256 is not None:
-        found.append(_compare(storage, key + ".metadata", row.metadata_sha256))
+        found.append(compare(storage, key + ".metadata", row.metadata_sha256))
     return [damage for damage in found if damage and damage.kind != "missing"]
 
 
-def _compare(storage: Storage, key: str, sha256: str | None = None, size: int | None = None) -> Damage | None:
+def compare(storage: Storage, key: str, sha256: str | None = None, size: int | None = None) -> Damage | None:
     """What is wrong with the bytes under the key; a digest or size of None is not asked for."""
     try:
         with storage.open(key) as blob:
@@ -99,6 +102,12 @@ def _compare(storage: Storage, key: str, sha256: str | None = None, size: int | 
     if sha256 is not None and actual.hexdigest() != sha256:
         return Damage("wrong digest", key, f"sha256 {actual.hexdigest()} instead of {sha256}")
     return None
+
+
+def _outdated(catalog: Catalog, lists: PackageLists) -> Iterator[Damage]:
+    for tree, project in catalog.hosted_changes(0):
+        if not lists.is_current(tree, project) and not catalog.alone(partial(lists.is_current, tree, project)):
+            yield Damage("outdated", packages_key(tree, project), "it does not say what the catalog says")
 
 
 def _extras(catalog: Catalog, storage: Storage, settle: Callable[[], None]) -> Iterator[Damage]:

@@ -63,7 +63,7 @@ def upstream() -> Iterator[FakeUpstream]:
 
 @pytest.fixture
 def world(tmp_path: Path, upstream: FakeUpstream) -> Iterator[World]:
-    site = build(make_config(tmp_path, upstream=upstream.url))
+    site = build(make_config(tmp_path, upstreams=[upstream.url]))
     try:
         with captured_log(), serving(create_app(site)) as server:
             yield World(site, server)

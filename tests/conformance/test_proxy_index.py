@@ -170,7 +170,7 @@ class TestPages:
         with pytest.raises(NotFound) as caught:
             proxied.proxy.project(ALPHA)
         assert caught.value.validity is not None
-        assert not proxied.catalog.is_current(caught.value.validity, proxied.clock.now)
+        assert caught.value.validity.until == proxied.clock.now + 30
         assert not proxied.catalog.is_current(first.validity, 0)
         with pytest.raises(NotFound):
             proxied.proxy.open(ALPHA, ALPHA_WHEEL[0])

@@ -128,9 +128,22 @@ class TestBadUpstreams:
     def test_other_bytes(self, proxied: Proxied, upstream: FakeUpstream, file: tuple[str, bytes]) -> None:
         upstream.fail(Fault("other"), path_of(file))
         assert_refused(proxied, file, "wrong sha256")
-        assert upstream.count(path_of(file)) == 1
         upstream.heal()
+        with pytest.raises(Unavailable, match="wrong sha256"):  # a moment ago it was: it is not fetched again
+            proxied.proxy.open(ALPHA, file[0])
+        assert upstream.count(path_of(file)) == 1
+        proxied.clock.now += 60
         assert read_all(proxied.proxy.open(ALPHA, file[0])) == file[1]
+
+    def test_a_page_that_tells_something_new_is_believed(self, proxied: Proxied, upstream: FakeUpstream) -> None:
+        upstream.projects["alpha"] = [(*SMALL, Options(hashes={"sha256": "0" * 64}))]
+        assert_refused(proxied, SMALL, "wrong sha256")
+        with pytest.raises(Unavailable) as caught:
+            proxied.proxy.open(ALPHA, SMALL[0])
+        assert caught.value.retry_after == 60
+        upstream.projects["alpha"] = [SMALL]
+        proxied.catalog.drop_page(proxied.proxy.tree, "alpha")
+        assert read_all(proxied.proxy.open(ALPHA, SMALL[0])) == SMALL[1]
 
     @BOTH
     @pytest.mark.parametrize("kind", ["cut", "cut-chunked"])
@@ -177,6 +190,7 @@ class TestBadUpstreams:
         proxied.proxy.project(ALPHA)
         upstream.fail(Fault("raw", body=LARGE[1] + b"x"), path_of(LARGE))
         assert_refused(proxied, LARGE, "500001 bytes instead of 500000")
+        proxied.clock.now += 60
         upstream.projects["alpha"] = [(LARGE[0], LARGE[1] + b"x", Options(length=False))]
         upstream.heal()
         assert_refused(proxied, LARGE, "more than its 500000 bytes")

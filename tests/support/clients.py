@@ -10,8 +10,9 @@ import http.client
 import importlib.metadata
 import json
 import secrets
+import ssl
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -106,37 +107,6 @@ class Shell:
         python = tool("python")
         return self.uv("pip", "install", "--python", python, "--default-index", index, "--target", into, *what)
 
-    # publishing
-
-    def publish(self, client: str, url: str, login: Login, files: Iterable[Path]) -> Ran:
-        """The files, which lie in one folder, by "twine", "uv" or "poetry"."""
-        return {"twine": self._twine, "uv": self._uv_publish, "poetry": self._poetry}[client](url, login, list(files))
-
-    def _twine(self, url: str, login: Login, files: list[Path]) -> Ran:
-        env = {"TWINE_USERNAME": login[0], "TWINE_PASSWORD": login[1]}
-        flags = ("--non-interactive", "--disable-progress-bar", "--repository-url", url)
-        return self.run(tool("twine"), "upload", *flags, *files, env=env)
-
-    def _uv_publish(self, url: str, login: Login, files: list[Path]) -> Ran:
-        env = {"UV_PUBLISH_URL": url, "UV_PUBLISH_USERNAME": login[0], "UV_PUBLISH_PASSWORD": login[1]}
-        return self.uv("publish", "--trusted-publishing", "never", *files, env=env)
-
-    def _poetry(self, url: str, login: Login, files: list[Path]) -> Ran:
-        """Poetry publishes what the folder holds of the project whose pyproject.toml it finds."""
-        folder = files[0].parent
-        name, version = name_and_version(files[0].name)
-        project = self.home / f"poetry-{name}-{version}"
-        project.mkdir(exist_ok=True)
-        text = f'[project]\nname = "{name}"\nversion = "{version}"\nrequires-python = ">=3.11"\n'
-        (project / "pyproject.toml").write_text(text)
-        env = {
-            "POETRY_REPOSITORIES_T_URL": url,
-            "POETRY_HTTP_BASIC_T_USERNAME": login[0],
-            "POETRY_HTTP_BASIC_T_PASSWORD": login[1],
-            "POETRY_KEYRING_ENABLED": "false",
-        }
-        return self.run(tool("poetry"), "publish", "-n", "-r", "t", "--dist-dir", str(folder), env=env, cwd=project)
-
 
 class Cached(NamedTuple):
     """A server and the upstream behind it."""
@@ -199,10 +169,17 @@ def ask(
     body: bytes | None = None,
     login: Login | None = None,
     timeout: float = 60,
+    ca: Path | None = None,
 ) -> Answer:
-    """One request on a connection of its own; follows no redirect. OSError if no head of an answer comes."""
+    """One request on a connection of its own; follows no redirect. OSError if no head of an answer comes.
+
+    `ca`: the certificate to trust, for https.
+    """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=ca)
+        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=context)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     sent = dict(headers or {})
     if login is not None:

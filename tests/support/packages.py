@@ -39,8 +39,9 @@ def make_wheel(
     files: Mapping[str, bytes] | None = None,
     metadata_bytes: bytes | None = None,
     compress: bool = True,
+    tag: str = "py3-none-any",
 ) -> tuple[str, bytes]:
-    """(filename, bytes) of a pure wheel with one module; `content` makes two builds of one version differ."""
+    """(filename, bytes) of a wheel with one module; `content` makes two builds of one version differ."""
     module = name.replace("-", "_").replace(".", "_").lower()
     info = f"{module}-{version}.dist-info"
     members: dict[str, bytes] = {
@@ -49,7 +50,7 @@ def make_wheel(
         f"{info}/METADATA": metadata_bytes
         if metadata_bytes is not None
         else metadata(name, version, requires=requires, requires_python=requires_python),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n{_tags(tag)}".encode(),
     }
     record = "".join(f"{path},{_record_hash(data)},{len(data)}\n" for path, data in members.items())
     members[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
@@ -58,7 +59,7 @@ def make_wheel(
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for path, data in members.items():
             archive.writestr(zipfile.ZipInfo(path, EPOCH), data, method)
-    return f"{module}-{version}-py3-none-any.whl", buffer.getvalue()
+    return f"{module}-{version}-{tag}.whl", buffer.getvalue()
 
 
 def make_sdist(
@@ -90,6 +91,12 @@ def make_sdist(
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _tags(compressed: str) -> str:
+    """One line for each tag of a set such as py2.py3-none-any (PEP 425)."""
+    pythons, abi, platform = compressed.split("-")
+    return "".join(f"Tag: {python}-{abi}-{platform}\n" for python in pythons.split("."))
 
 
 def _record_hash(data: bytes) -> str:

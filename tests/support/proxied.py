@@ -41,6 +41,8 @@ class Proxied:
         upstream: FakeUpstream,
         *,
         ttl: float = 600,
+        stale: float = 0,
+        random: Callable[[], float] = lambda: 0.0,
         cache_bytes: int = 1 << 30,
         timeouts: Timeouts = TIMEOUTS,
     ) -> None:
@@ -48,8 +50,17 @@ class Proxied:
         root.mkdir(exist_ok=True)
         self.store = FilesystemStorage(root)
         self.catalog = Catalog.open(root, clock=self.clock)
-        client = Upstream(upstream.url, clock=self.clock, timeouts=timeouts, proxies={})
-        self.proxy = Proxy(self.catalog, self.store, client, ttl=ttl, cache_bytes=cache_bytes, clock=self.clock)
+        client = Upstream(upstream.url, clock=self.clock, timeouts=timeouts, proxies={}, leaves_alone=True)
+        self.proxy = Proxy(
+            self.catalog,
+            self.store,
+            client,
+            ttl=ttl,
+            stale=stale,
+            cache_bytes=cache_bytes,
+            clock=self.clock,
+            random=random,
+        )
 
     @property
     def fill_folder(self) -> Path:

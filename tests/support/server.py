@@ -51,21 +51,23 @@ def run_cli(
 class CaseusServer:
     """`caseus serve` on a free loopback port; a context manager that stops it and asserts that it ended well.
 
-    `url` ends in "/"; `root` is its data folder, a temporary one unless given.
+    `url` ends in "/"; `root` is its data folder, a temporary one unless given; `upstream` is None where a configuration
+    file tells it.
     """
 
     def __init__(
         self,
         root: Path | None = None,
         *,
-        upstream: str = "none",
+        upstream: str | None = "none",
         flags: tuple[str, ...] = (),
         environ: Mapping[str, str] | None = None,
         command: tuple[str, ...] = COMMAND,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="caseus-test-") if root is None else None
         self.root = Path(self._temporary.name) / "data" if self._temporary else Path(root or "")
-        self._command = (*command, "serve", str(self.root), "--port", "0", "--upstream", upstream, *flags)
+        told = () if upstream is None else ("--upstream", upstream)
+        self._command = (*command, "serve", str(self.root), "--port", "0", *told, *flags)
         self._environ = clean_environment(environ)
         self.url = ""
         self.process: subprocess.Popen[str] | None = None

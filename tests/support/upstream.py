@@ -48,7 +48,7 @@ class Options:
 
 Listed = tuple[str, bytes] | tuple[str, bytes, Options]
 
-FaultKind = Literal["status", "other", "cut", "cut-chunked", "html", "slow", "hang", "redirect", "bomb", "raw"]
+FaultKind = Literal["status", "other", "cut", "cut-chunked", "html", "slow", "hang", "redirect", "bomb", "huge", "raw"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Fault:
     slow         `after` bytes (default: half), then nothing until `gate` is set
     hang         a head and then nothing, until the server stops
     redirect     302 to `url`
-    bomb         gzip that grows to 100 MiB
+    bomb         gzip that grows to 1 GiB
+    huge         200 with a JSON page of 200 MiB, or as many bytes as `after` says, for a project without files
     raw          200 with `body`, `content_type` and `content_encoding`
     """
 
@@ -119,6 +120,7 @@ class FakeUpstream:
         self.ranges = ranges
         self.etags = etags
         self.content_types = content_types
+        self.etag: str | None = None  # told of every answer, whatever its bytes
         self.requests: list[Request] = []
         self.connections: list[tuple[str, int]] = []  # every one that was accepted: the peer's address
         self.sent = 0  # bytes of bodies that went out
@@ -131,6 +133,10 @@ class FakeUpstream:
         self._port = 0
 
     # what tests use
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def origin(self) -> str:
@@ -363,6 +369,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         upstream.log(Request(self.command, path, {name.lower(): value for name, value in self.headers.items()}))
         fault = upstream.fault(path)
+        if fault is not None and fault.kind == "huge":
+            return self._send_huge(fault)
         answer = upstream.answer(path)
         if fault is not None and fault.kind in ("status", "other", "html", "redirect", "bomb", "raw"):
             answer = _broken(answer, fault)
@@ -379,7 +387,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _validators(self, answer: _Answer) -> None:
         if self.server.upstream.etags and answer.status == 200:
-            answer.headers["ETag"] = f'"{hashlib.md5(answer.body).hexdigest()}"'
+            answer.headers["ETag"] = self.server.upstream.etag or f'"{hashlib.md5(answer.body).hexdigest()}"'
         if self.server.upstream.ranges and answer.status == 200:
             answer.headers["Accept-Ranges"] = "bytes"
 
@@ -421,6 +429,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(body[after:], chunked)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
+
+    def _send_huge(self, fault: Fault) -> None:
+        """Made while it is sent, in pieces of a MiB, until the other side has enough."""
+        before, after, piece = b'{"meta":{"api-version":"1.0"},"name":"x","files":[],"x":"', b'"}', b"x" * (1 << 20)
+        pieces = (fault.after or 200 << 20) // len(piece)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.pypi.simple.v1+json")
+        self.send_header("Content-Length", str(len(before) + pieces * len(piece) + len(after)))
+        self.end_headers()
+        self._write(before, chunked=False)
+        for _ in range(pieces):
+            self._write(piece, chunked=False)
+        self._write(after, chunked=False)
 
     def _partly(self, data: bytes, chunked: bool, fault: Fault) -> bool:
         """Sends the first part; whether the rest follows."""
@@ -464,4 +485,4 @@ def _broken(answer: _Answer, fault: Fault) -> _Answer:
 
 @cache
 def _bomb() -> bytes:
-    return gzip.compress(b"{" + bytes(100 * 1024 * 1024), 9)
+    return gzip.compress(b"{" + bytes(1 << 20), 9) * 1024  # members may follow one another (RFC 1952 section 2.2)

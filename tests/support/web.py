@@ -19,6 +19,7 @@ from caseus.model import Project, Validity
 from caseus.storage import Blob, Staged, State
 from caseus.storage.blobs import BytesBlob, resolve_range
 from caseus.storage.memory import MemoryStorage
+from caseus.upstreams import UpstreamConfig
 
 if TYPE_CHECKING:
     from caseus.site import Site
@@ -27,12 +28,15 @@ NOW = 1_700_000_000.0
 
 
 def make_config(root: Path, **changes: Any) -> Config:
-    """A configuration without an upstream."""
+    """A configuration without upstreams; `upstreams`: their URLs, or what UpstreamConfig takes."""
     values: dict[str, Any] = {
-        "root": root, "host": "127.0.0.1", "port": 0, "upstream": None, "upstream_ttl": 600.0, "private": (),
+        "root": root, "host": "127.0.0.1", "port": 0, "upstreams": (), "upstream_ttl": 600.0, "upstream_stale": 60.0,
+        "union": (), "keep_removed": False, "private": (),
         "read": "all", "max_file_bytes": 1 << 20, "cache_bytes": 1 << 30, "grace": 1.0, "public_url": None,
         "trusted_proxies": (), "workers": 1,
     }  # fmt: skip
+    told = [{"url": told} if isinstance(told, str) else told for told in changes.pop("upstreams", ())]
+    changes["upstreams"] = tuple(UpstreamConfig(**each) for each in told)
     return Config(**(values | changes))
 
 
@@ -240,7 +244,7 @@ class ScriptedAccess:
             return Principal(None, RIGHTS["read"] if self.open_reading else frozenset())
         return None
 
-    def principal(self, authorization: str | None) -> Principal:
+    def principal(self, authorization: str | None, client: str = "") -> Principal:
         assert threading.current_thread() is not threading.main_thread()
         if authorization is None or authorization not in self.users:
             raise Denied("wrong user name, password or token: check the credentials", anonymous=True)

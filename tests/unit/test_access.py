@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from caseus.access import Access
 from caseus.catalog import Catalog
-from caseus.errors import Denied
+from caseus.errors import CaseusError, Denied, TooManyTries
 from caseus.tokens import digest, make_token
 
 UNKNOWN = make_token(lambda count: bytes(count))
@@ -40,6 +41,7 @@ def catalog(tmp_path: Path, clock: Clock) -> Iterator[Catalog]:
 @pytest.fixture
 def access(catalog: Catalog, clock: Clock) -> Access:
     access = Access(catalog, open_reading=True, clock=clock)
+    access.passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64)  # else a minute of hashing
     catalog.add_user("alice", password_hash=access.passwords.hash("sesam öffne"), admin=False, actor="test")
     catalog.add_user("root", password_hash=access.passwords.hash("toor"), admin=True, actor="test")
     return access
@@ -190,9 +192,86 @@ def test_few_hashes_run_at_once(access: Access, monkeypatch: pytest.MonkeyPatch)
     assert 1 <= most[0] <= 2
 
 
+def test_guessing_is_slowed_down_before_a_password_is_looked_at(
+    catalog: Catalog, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = new_token(catalog)
+    for account in ("alice", "nobody"):  # the same for a user and for none
+        for _ in range(5):
+            with pytest.raises(Denied):
+                access.principal(basic(account, "wrong"), "192.0.2.1")
+        with monkeypatch.context() as patch:
+            patch.setattr(access.passwords, "verify", lambda *_: pytest.fail("hashed"))
+            for password in ("wrong", "sesam öffne"):
+                with pytest.raises(TooManyTries, match="too many failed logins") as refused:
+                    access.principal(basic(account, password), "192.0.2.1")
+                assert 0 < refused.value.retry_after <= 1
+    assert access.principal(basic("__token__", token), "192.0.2.1").name == "alice"
+    assert access.principal(f"Bearer {token}", "192.0.2.1").name == "alice"
+    assert access.principal(basic("root", "toor"), "192.0.2.1").name == "root"
+    assert access.principal(basic("alice", "sesam öffne"), "192.0.2.2").name == "alice"
+    assert access.principal(basic("alice", "sesam öffne"), "192.0.2.1").name == "alice"  # remembered: no guess
+
+
+def test_wrong_tokens_are_never_counted(access: Access) -> None:
+    for _ in range(100):
+        with pytest.raises(Denied):
+            access.principal(f"Bearer {make_token()}", "192.0.2.1")
+    assert access.principal(basic("alice", "sesam öffne"), "192.0.2.1").name == "alice"
+
+
+def test_who_waited_for_a_turn_is_judged_by_what_happened_meanwhile(access: Access) -> None:
+    """Else as many passwords as wait at once could be tried beyond the limit."""
+    answers: list[type[Exception]] = []
+
+    def login(number: int) -> None:
+        try:
+            access.principal(basic("alice", f"{number}"), "192.0.2.1")
+        except CaseusError as error:
+            answers.append(type(error))
+
+    threads = [threading.Thread(target=login, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 5 <= answers.count(Denied) <= 6
+    assert answers.count(TooManyTries) == 20 - answers.count(Denied)
+
+
+def test_the_same_credentials_at_once_are_hashed_once(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed, real = [], access.passwords.verify
+
+    def counting(stored: str | None, password: str) -> bool:
+        hashed.append(password)
+        return real(stored, password)
+
+    monkeypatch.setattr(access.passwords, "verify", counting)
+    names: list[str | None] = []
+    login = lambda: names.append(access.principal(basic("alice", "sesam öffne")).name)  # noqa: E731
+    threads = [threading.Thread(target=login) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names == ["alice"] * 12 and len(hashed) <= 2  # two had a turn before one was done
+
+
 def test_no_secret_is_kept_in_what_is_remembered(catalog: Catalog, access: Access) -> None:
     token = new_token(catalog)
     access.principal(basic("alice", "sesam öffne"))
     access.principal(f"Bearer {token}")
     kept = repr(vars(access)) + repr([list(catalog.journal()), catalog.tokens(), catalog.users()])
     assert token not in kept and "sesam" not in kept
+
+
+def test_a_user_without_a_password_is_no_failed_login(catalog: Catalog, clock: Clock) -> None:
+    """uv 0.13 sends `user:` for each file of an index with a user in its URL, before it asks its keyring."""
+    access = Access(catalog, open_reading=False, clock=clock)
+    access.passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64)
+    catalog.add_user("alice", password_hash=access.passwords.hash("sesam öffne"), admin=False, actor="test")
+    for user in ["alice", "__token__"] * 50:
+        with pytest.raises(Denied) as denied:
+            access.principal(basic(user, ""), "203.0.113.9")
+        assert denied.value.anonymous
+    assert access.principal(basic("alice", "sesam öffne"), "203.0.113.9").name == "alice"

@@ -26,7 +26,9 @@ def test_defaults(tmp_path: Path) -> None:
     assert (config.host, config.port, config.read, config.workers) == ("127.0.0.1", 8080, "all", 1)
     assert (config.upstream_ttl, config.grace, config.max_file_bytes, config.cache_bytes) == (600, 30, 1024**3, None)
     assert (config.private, config.trusted_proxies, config.public_url) == ((), (), None)
-    assert config.upstream is not None and config.upstream.startswith("https://") and config.upstream.endswith("/")
+    (upstream,) = config.upstreams
+    assert upstream.url.startswith("https://") and upstream.url.endswith("/")
+    assert (config.upstream_stale, config.union, config.keep_removed) == (60, (), False)
     assert settings["upstream"].shown == "pypi"
     assert settings["port"].source == "default" and settings["root"].source == "--root"
     assert file is None
@@ -73,10 +75,10 @@ def test_a_relative_root_in_a_file_lies_beside_the_file(tmp_path: Path) -> None:
 def test_keys_of_an_index_stand_under_it_or_at_the_top(tmp_path: Path) -> None:
     write(tmp_path, '[index.main]\nupstream = "none"\nprivate = ["acme-*", "tool"]\nupstream_ttl = 5\nread = "users"\n')
     config = load({"root": str(tmp_path)}, {}).config
-    assert (config.upstream, config.private, config.upstream_ttl, config.read) == (None, ("acme-*", "tool"), 5, "users")
+    assert (config.upstreams, config.private, config.upstream_ttl, config.read) == ((), ("acme-*", "tool"), 5, "users")
     write(tmp_path, 'upstream = ["none"]\nprivate = "acme-*"\n')
     config = load({"root": str(tmp_path)}, {}).config
-    assert (config.upstream, config.private) == (None, ("acme-*",))
+    assert (config.upstreams, config.private) == ((), ("acme-*",))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,11 @@ def test_keys_of_an_index_stand_under_it_or_at_the_top(tmp_path: Path) -> None:
         ("private = [7]", "private: must be a text"),
         ("private = 7", "private: must be a list"),
         ("root = '/somewhere/else'", "root: the file in a data folder can't name another one"),
-        ("upstream = ['none', 'pypi']", "upstream: several upstreams come with a later version: give one"),
+        ("upstream = ['none', 'pypi']", "upstream: `none` stands alone"),
+        ("upstream = []", "upstream: give a URL"),
+        ("upstream = 'none'\nupstreams = [{url = 'none'}]", "upstream: given twice"),
+        ("upstreams = [{url = 'none'}]\n[index.main]\nupstream = 'none'", "upstream: given twice"),
+        ("keep_removed = 1", "keep_removed: 1 is neither true nor false"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, told: str) -> None:
@@ -132,7 +138,10 @@ def test_wrong_files(tmp_path: Path, text: str, told: str) -> None:
         ("trusted_proxies", ["10.0.0.1/8"], "host bits"),
         ("private", ["acme/*"], "no pattern"),
         ("workers", "2", "one worker"),
-        ("upstream", ["none", "pypi"], "several upstreams come with a later version: give one"),
+        ("upstream", ["none", "pypi"], "`none` stands alone"),
+        ("upstream_stale", "soon", "no duration"),
+        ("union", ["torch/*"], "no pattern"),
+        ("keep_removed", "maybe", "neither true nor false"),
         ("upstream", ["ftp://pkgs.example.com/"], ""),
         ("root", "", "not empty"),
     ],
@@ -202,7 +211,7 @@ def test_one_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_of_an_upstream_are_masked(tmp_path: Path) -> None:
     flags = {"root": str(tmp_path), "upstream": ["https://bob:s3cret@pkgs.example.com/simple/"]}
     loaded = load(flags, {})
-    assert "s3cret" in (loaded.config.upstream or "")
+    assert "s3cret" in loaded.config.upstreams[0].url
     assert loaded.settings["upstream"].shown == "https://bob:***@pkgs.example.com/simple/"
 
 
@@ -266,10 +275,11 @@ def test_config_show_names_what_a_file_can_hold(tmp_path: Path) -> None:
     """Every value that is shown is one that the file accepts."""
     flags = {"root": str(tmp_path), "private": ["acme-*"], "grace": "90", "cache_bytes": "5GB", "upstream": ["none"]}
     settings = load(flags, {}).settings
+    lists = ("private", "union", "trusted_proxies")
     lines = [
-        f"{each.key} = {json.dumps(each.shown.split() if each.key in ('private', 'trusted_proxies') else each.shown)}"
+        f"{each.key} = {json.dumps(each.shown.split() if each.key in lists else each.shown)}"
         for each in settings.values()
-        if each.shown or each.key in ("private", "trusted_proxies")
+        if each.shown or each.key in lists
     ]
     write(tmp_path, "\n".join(lines))
     again = load({"root": str(tmp_path)}, {})

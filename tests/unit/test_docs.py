@@ -17,12 +17,18 @@ import msgspec
 import pytest
 from cyclopts import App
 
-from caseus import config, verify
+from caseus import access, config, logins, verify
 from caseus.catalog import schema
 from caseus.cli.app import app
+from caseus.doctor import CHECKS
+from caseus.importers.report import Outcome
 from caseus.keys import KEYS
 from caseus.packages import Line
+from caseus.server.limits import Limits
+from caseus.units import parse_duration, parse_size
+from caseus.upstreams import TABLE_KEYS
 from caseus.web.paths import METHODS, Route, parse_path
+from caseus.web.request import Body
 
 TOP = Path(__file__).parents[2]
 SOURCE = TOP / "src" / "caseus"
@@ -282,6 +288,10 @@ def test_a_setting_is_told_as_it_is(key: str) -> None:
         assert KEYS[key].parse(coded(default)) == KEYS[key].parse(KEYS[key].default)
 
 
+def test_what_may_be_said_of_an_upstream_is_in_the_reference() -> None:
+    assert [coded(row[0]) for row in table(REFERENCE, "Upstreams")] == list(TABLE_KEYS)
+
+
 def test_other_environment_names_are_in_the_reference() -> None:
     rows = list(tables(section(REFERENCE, "Settings")))[1]
     assert {coded(row[0]) for row in rows} == config.EXTRA_NAMES
@@ -304,7 +314,8 @@ def test_toml_can_be_loaded(page: Path, tmp_path: Path) -> None:
             (tmp_path / "caseus.toml").write_text(block.text)
             loaded = config.load({"root": str(tmp_path)}, {})
             given = {key for key, setting in loaded.settings.items() if setting.source not in ("default", "--root")}
-            assert given == {key for key in content if key != "index"} | set(content.get("index", {}).get("main", {}))
+            keys = {key for key in content if key != "index"} | set(content.get("index", {}).get("main", {}))
+            assert given == {"upstream" if key == config.UPSTREAM_TABLES else key for key in keys}
         else:
             assert set(content) == {"tool"}, block.text  # of pyproject.toml
 
@@ -325,14 +336,36 @@ def test_routes_are_in_the_reference() -> None:
 
 
 def test_status_codes_are_in_the_reference() -> None:
-    text = "".join(path.read_text() for path in (SOURCE / "web").glob("*.py"))
+    text = "".join(path.read_text() for folder in ("web", "server") for path in (SOURCE / folder).glob("*.py"))
     used = {HTTPStatus[name].value for name in re.findall(r"HTTPStatus\.([A-Z_]+)", text)}
     documented = [int(row[0]) for row in table(REFERENCE, "Status codes")]
     assert documented == sorted(used - {HTTPStatus.NO_CONTENT})  # which is named for having no body, and never sent
 
 
+def test_limits_are_in_the_reference() -> None:
+    of, pace = Limits(), Body.pace
+    sizes = [of.head, of.target, of.headers]
+    times = [of.head_seconds, of.queued, of.idle_seconds, of.unread_seconds, pace.idle, pace.patience]
+    logins_ = [logins.FREE, logins.LONGEST, logins.FREE_OF_ADDRESS, logins.FORGIVEN, access.AT_ONCE]
+    rows = table(REFERENCE, "Limits")
+    read = [parse_duration if re.search("[sm]`", row[1]) else parse_size for row in rows]
+    told = [parse(coded(row[1])) for parse, row in zip(read, rows, strict=True)]
+    assert told == [*sizes, *times, of.connections, of.spare, *logins_]
+    assert f"less than {pace.rate:.0f} bytes a second" in section(REFERENCE, "Limits")
+
+
 def test_kinds_of_damage_are_in_the_reference() -> None:
     assert {coded(row[0]) for row in table(REFERENCE, "Kinds of damage")} == set(get_args(verify.Kind))
+
+
+def test_outcomes_of_an_import_are_in_the_reference() -> None:
+    assert [coded(row[0]) for row in table(REFERENCE, "Outcomes of an import")] == [each.value for each in Outcome]
+
+
+def test_checks_of_the_doctor_are_in_the_reference() -> None:
+    rows = table(REFERENCE, "Checks of the doctor")
+    assert [coded(row[0]) for row in rows] == [check.name for check in CHECKS]
+    assert all(meaning for _, meaning in rows)
 
 
 def test_packages_jsonl_is_in_the_reference() -> None:

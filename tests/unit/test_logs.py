@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -94,3 +96,16 @@ def test_secrets_are_hidden(event: dict[str, object]) -> None:
 )
 def test_other_text_stays(text: str) -> None:
     assert logs.clean(text) == text
+
+
+def test_a_full_disk_or_a_reader_that_left_fails_nobody() -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    logs.configure(Full())
+    structlog.get_logger().info("request", status=200)
+    closed = io.StringIO()
+    logs.configure(closed)
+    closed.close()
+    structlog.get_logger().info("request", status=200)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from caseus.server.http import LONGEST_PHRASE, Protocol, with_phrase
+from caseus.server.limits import MOST_CONNECTIONS, connections_for
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,9 +31,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body[3:]})
 
 
-async def converse(request: bytes) -> bytes:
-    """All that the server says until it closes."""
-    config = uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None, access_log=False, ws="none")
+async def converse(request: bytes, app: ASGIApp = app, later: bytes = b"") -> bytes:
+    """All that the server says until it closes; `later` is sent when it has said something."""
+    config = uvicorn.Config(cast(Any, app), http=Protocol, lifespan="off", log_config=None, access_log=False, ws="none")
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
@@ -39,7 +41,9 @@ async def converse(request: bytes) -> bytes:
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
         writer.write(request)
-        answer = await asyncio.wait_for(reader.read(), 20)
+        first = await asyncio.wait_for(reader.read(1), 20) if later else b""
+        writer.write(later)
+        answer = first + await asyncio.wait_for(reader.read(), 20)
         writer.close()
         await writer.wait_closed()
     return answer
@@ -101,3 +105,57 @@ def test_the_phrase_is_printable_and_short() -> None:
 def test_backslashes_are_plain_text() -> None:
     head = rb"HTTP/1.1 400 Bad" + b"\r\nx-error-message: " + rb"\1 \g<0> \n" + b"\r\n\r\n"
     assert with_phrase(head).startswith(rb"HTTP/1.1 400 \1 \g<0> \n" + b"\r\n")
+
+
+def test_trailers_never_become_headers() -> None:
+    """They come after what a proxy in front has checked, and would be read as what it has written."""
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def keep(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        seen.extend(scope["headers"])
+
+    head = get("/200/", "Transfer-Encoding: chunked", "Connection: close")
+    body = b"1\r\na\r\n0\r\nX-Forwarded-For: 192.0.2.1\r\nAuthorization: Basic eDp5\r\n\r\n"
+    assert asyncio.run(converse(head + body, keep)).endswith(b"\r\n\r\na")
+    assert [name for name, _ in seen] == [b"host", b"transfer-encoding", b"connection"]
+
+
+def test_what_is_refused_waits_for_the_answers_before_it() -> None:
+    """Written at once, it would land in the middle of another answer."""
+    go: list[asyncio.Event] = []
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        go.append(asyncio.Event())
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"ab", "more_body": True})
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"cd"})
+
+    answer = asyncio.run(converse(get("/") + get("/") + b"garbage\r\n\r\n", slow))
+    first, second, third = answer.split(b"HTTP/1.1 ")[1:]
+    assert first.endswith(b"\r\n\r\nabcd") and second.endswith(b"\r\n\r\nabcd")
+    assert third.startswith(b"400 malformed request: ") and b"\r\nconnection: close\r\n" in third
+    assert len(go) == 2
+
+
+def test_a_body_that_turns_bad_while_its_answer_goes_out_gets_no_second_answer() -> None:
+    async def early(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"ab", "more_body": True})
+        await receive()
+        await send({"type": "http.response.body", "body": b"cd"})
+
+    async def scenario() -> bytes:
+        return await converse(get("/", "Transfer-Encoding: chunked") + b"1\r\na\r\n", early, b"zz\r\n")
+
+    answer = asyncio.run(scenario())
+    assert answer.count(b"HTTP/1.1 ") == 1 and answer.endswith(b"abcd")
+
+
+def test_limits_may_only_shrink() -> None:
+    few = Protocol.for_at_most(20).limits
+    assert (few.connections, few.spare) == (20, 20)
+    assert Protocol.for_at_most(10**9).limits == Protocol.limits
+    assert connections_for(64) == 16 and connections_for(1064) == 500 and connections_for(10**9) == MOST_CONNECTIONS

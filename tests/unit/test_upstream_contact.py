@@ -17,6 +17,7 @@ from caseus.errors import Unavailable
 from caseus.names import normalize
 from caseus.upstream import Origin, Page, Timeouts, Upstream
 from caseus.upstream.contact import Contact
+from caseus.upstream.tls import Tls
 from caseus.upstream.urls import origin_of
 from support.packages import make_wheel
 from support.upstream import FakeUpstream, Fault
@@ -260,7 +261,7 @@ class TestTls:
             client = Upstream(
                 f"https://{host}:{listener.getsockname()[1]}/simple/",
                 resolve=lambda _host: ["127.0.0.1"],
-                ssl_context=ssl.create_default_context(cafile=str(cert)),
+                tls=Tls(ca=cert),
                 timeouts=Timeouts(read=5),
                 proxies={},
             )

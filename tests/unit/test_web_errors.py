@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from http import HTTPStatus
 
 import pytest
@@ -20,7 +22,7 @@ from caseus.errors import (
     TooLarge,
     Unavailable,
 )
-from caseus.web.errors import Refusal, header_text, problem_answer, problem_of, unexpected
+from caseus.web.errors import Refusal, header_text, problem_answer, problem_of, trouble_of, unexpected
 
 
 @pytest.mark.parametrize(
@@ -89,3 +91,15 @@ def test_a_fault_of_our_own_tells_only_the_request_id() -> None:
     assert answer.status == 500
     assert json.loads(answer.body)["request_id"] == "abc123"
     assert "abc123" in json.loads(answer.body)["detail"]
+
+
+def test_trouble_of_the_machine_is_no_fault_of_ours() -> None:
+    full = trouble_of(OSError(errno.ENOSPC, "No space left on device", "/a/path"))
+    assert full is not None and problem_of(full).status == 507 and "/a/path" not in str(full)
+    for number in (errno.EMFILE, errno.EROFS, errno.EIO):
+        trouble = trouble_of(OSError(number, os.strerror(number)))
+        assert trouble is not None
+        problem = problem_of(trouble)
+        assert (problem.status, dict(problem.headers)["Retry-After"]) == (503, "5")
+    assert trouble_of(ValueError("a fault")) is None
+    assert trouble_of(ConnectionResetError(errno.ECONNRESET, "reset")) is None

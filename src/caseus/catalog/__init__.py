@@ -13,7 +13,9 @@ from caseus.catalog.fetched import Fetched
 from caseus.catalog.hosted import LEASE, Claim, ClaimState, Hosted
 from caseus.catalog.migration import migrate
 from caseus.catalog.rows import FetchedFile, HostedFile, JournalEntry, Token, Tombstone, UpstreamPage, User
+from caseus.catalog.upkeep import Upkeep
 from caseus.catalog.writer import Changes, Transaction
+from caseus.errors import Unavailable
 from caseus.model import Validity
 
 __all__ = [
@@ -32,7 +34,7 @@ __all__ = [
 ]
 
 
-class Catalog(Hosted, Fetched, Accounts):
+class Catalog(Hosted, Fetched, Accounts, Upkeep):
     """Every write returns when it is durable and seen by the next read of any process.
 
     Raises Unavailable("local") if the database can't be read or written, Unavailable("full") if the disk is full.
@@ -40,7 +42,16 @@ class Catalog(Hosted, Fetched, Accounts):
 
     @classmethod
     def open(cls, root: Path, *, clock: Callable[[], float] = time.time) -> Self:
-        """Open ROOT's catalog, making or migrating it first. Invalid if it is newer than this caseus, or damaged."""
+        """Open ROOT's catalog, making or migrating it first. Invalid if it is newer than this caseus, or damaged.
+
+        Unavailable if it is gone: an empty one beside published files would take their names for nobody's, and ask
+        the upstream for them.
+        """
+        if not (root / "catalog.sqlite").exists() and any((root / "files").glob("*/*/*")):
+            raise Unavailable(
+                f"the catalog of {root} is gone, but files/ has packages: run `caseus reindex`, or restore a backup",
+                kind="local",
+            )
         migrate(root / "catalog.sqlite", root / "write.lock")
         catalog = cls(root, clock)
         catalog.writer.idle = catalog._idle
@@ -55,11 +66,11 @@ class Catalog(Hosted, Fetched, Accounts):
 
     def journal(self, since: int = 0) -> Iterator[JournalEntry]:
         """Entries with a greater number, in order."""
-        return journal.entries(self._reader, since)
+        return journal.entries(self._read, since)
 
     def check_journal(self) -> list[str]:
         """Every break of the journal's chain, in words; empty where it is whole."""
-        return journal.check(self._reader)
+        return journal.check(self._read)
 
     def _idle(self, transaction: Transaction) -> None:
         self.write_used(transaction)

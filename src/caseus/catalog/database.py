@@ -1,10 +1,11 @@
-"""What the parts of the catalog share: the reading connections (one a thread), the writer, the mapped serial."""
+"""What the parts of the catalog share: the reading connections, the writer, the mapped serial."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import bindparam, select
 from caseus.catalog import schema, sql
 from caseus.catalog.locks import Presence
 from caseus.catalog.serial import SerialFile
+from caseus.catalog.trouble import unreadable
 from caseus.catalog.writer import Writer
 from caseus.errors import Unavailable
 
@@ -23,6 +25,8 @@ _project_serial = sql.Statement(
     )
 )
 
+_KEPT_READERS = 8
+
 
 class Database:
     """SQLite in ROOT/catalog.sqlite. Thread-safe."""
@@ -31,7 +35,6 @@ class Database:
         self.root = root
         self.clock = clock
         self._path = root / "catalog.sqlite"
-        self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         self._closed = False
@@ -80,31 +83,40 @@ class Database:
         row = self._row(_project_serial, tree=tree, name=name)
         return int(row["serial"]) if row else 0
 
-    @property
-    def _reader(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            with self._guard:
-                if self._closed:
-                    raise Unavailable("the catalog is closed", kind="local")
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one read. A few are kept: one for each thread would be two descriptors for each."""
+        with self._guard:
+            if self._closed:
+                raise Unavailable("the catalog is closed", kind="local")
+            connection = self._readers.pop() if self._readers else None
+        try:
+            if connection is None:
                 connection = sql.connect(str(self._path), read_only=True)
+            yield connection
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise unreadable(error, self._path) from None
+            raise
+        with self._guard:
+            if not self._closed and len(self._readers) < _KEPT_READERS:
                 self._readers.append(connection)
-            self._local.connection = connection
-        return connection
+                return
+        connection.close()
+
+    def _read(self, statement: sql.Statement, params: sql.Params) -> list[sqlite3.Row]:
+        with self._reader() as connection:
+            return sql.rows(connection, statement, params)
 
     def _rows(self, statement: sql.Statement, **params: Any) -> list[sqlite3.Row]:
-        try:
-            return sql.rows(self._reader, statement, params)
-        except sqlite3.Error as error:
-            raise _unreadable(error) from None
+        return self._read(statement, params)
 
     def _row(self, statement: sql.Statement, **params: Any) -> sqlite3.Row | None:
-        try:
-            return sql.row(self._reader, statement, params)
-        except sqlite3.Error as error:
-            raise _unreadable(error) from None
+        with self._reader() as connection:
+            return sql.row(connection, statement, params)
 
-
-def _unreadable(error: sqlite3.Error) -> Unavailable:
-    """An unsure catalog is 503 for every name, so that no private name is ever asked upstream."""
-    return Unavailable(f"the catalog can't be read ({error}): try again", kind="local", retry_after=5)
+    def _pages(self, statement: sql.Statement, params: dict[str, Any], keys: tuple[str, ...]) -> Iterator[sqlite3.Row]:
+        """All rows of a statement as `sql.pages` takes it, lazily."""
+        return sql.pages(self._read, statement, params, keys)

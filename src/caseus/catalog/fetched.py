@@ -173,7 +173,7 @@ class Fetched(Database):
 
     def all_fetched(self) -> Iterator[FetchedFile]:
         """Every file that was ever seen, of every upstream."""
-        pages = sql.pages(self._reader, _all_files, {}, ("tree", "project", "filename"))
+        pages = self._pages(_all_files, {}, ("tree", "project", "filename"))
         return (_fetched(row) for row in pages)
 
     def save_fetched(

@@ -108,7 +108,7 @@ class Hosted(Database):
 
     def projects(self, tree: str) -> Iterator[str]:
         """Names with a file here, or with a page of the upstream whose tree it is; sorted, lazy."""
-        for row in sql.pages(self._reader, _projects, {"tree": tree}, ("project",)):
+        for row in self._pages(_projects, {"tree": tree}, ("project",)):
             yield row["project"]
 
     def hosted_files(self, tree: str, name: str) -> list[HostedFile]:
@@ -128,10 +128,10 @@ class Hosted(Database):
 
     def all_hosted(self) -> Iterator[HostedFile]:
         """Every published file of every tree, by tree and filename."""
-        return (_hosted(row) for row in sql.pages(self._reader, _all_files, {}, ("tree", "filename")))
+        return (_hosted(row) for row in self._pages(_all_files, {}, ("tree", "filename")))
 
     def all_tombstones(self) -> Iterator[Tombstone]:
-        pages = sql.pages(self._reader, _all_tombstones, {}, ("tree", "filename"))
+        pages = self._pages(_all_tombstones, {}, ("tree", "filename"))
         return (Tombstone(**dict(row)) for row in pages)
 
     def hosted_changes(self, since: int) -> list[tuple[str, str]]:

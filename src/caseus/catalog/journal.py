@@ -72,10 +72,10 @@ def digest(row: dict[str, Any]) -> str:
     return hashlib.sha256(msgspec.json.encode(values)).hexdigest()
 
 
-def entries(connection: sqlite3.Connection, since: int = 0) -> Iterator[JournalEntry]:
+def entries(read: sql.Read, since: int = 0) -> Iterator[JournalEntry]:
     """Entries with a greater number, in order."""
     while True:
-        found = sql.rows(connection, _since, {"after": since, "size": 1000})
+        found = read(_since, {"after": since, "size": 1000})
         for row in found:
             yield JournalEntry(**dict(row))
         if len(found) < 1000:
@@ -83,11 +83,11 @@ def entries(connection: sqlite3.Connection, since: int = 0) -> Iterator[JournalE
         since = found[-1]["number"]
 
 
-def check(connection: sqlite3.Connection) -> list[str]:
+def check(read: sql.Read) -> list[str]:
     """Every break of the chain, in words."""
     faults = []
     last = Link(0, "")
-    for found in entries(connection):
+    for found in entries(read):
         row = msgspec.structs.asdict(found)
         if found.number != last.number + 1:
             faults.append(f"entry {last.number + 1} is missing before entry {found.number}")

@@ -39,6 +39,21 @@ def _acquire(fd: int, timeout: float) -> None:
             pause = min(pause * 2, 0.02)
 
 
+def is_open(path: Path) -> bool:
+    """Whether a process has the root open; asked before this process opens it itself."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 class Presence:
     """Held by every process that has a root open: shared, or for a moment alone, to clean up after the dead."""
 

@@ -9,25 +9,32 @@ from pathlib import Path
 
 from caseus.catalog import schema
 from caseus.catalog.locks import exclusive
-from caseus.errors import Invalid, Unavailable
+from caseus.catalog.trouble import unreadable, unwritable
+from caseus.errors import Invalid
 
 
 def migrate(path: Path, lock: Path) -> None:
-    """Create or upgrade. Invalid if the catalog is newer than this caseus; a failure leaves the old one as it was."""
+    """Create or upgrade. Invalid if the catalog is newer than this caseus, Unavailable if it can't be read or written.
+
+    A failure leaves the old one as it was.
+    """
     if path.exists() and current(path) == schema.HEAD:
         return
     with exclusive(lock, timeout=120):
         version = current(path) if path.exists() else None
         if version == schema.HEAD:
             return
-        if version is not None:
-            if version > schema.HEAD:
-                raise Invalid(
-                    f"the catalog has schema {version}, this caseus knows {schema.HEAD}: "
-                    "start the newer caseus, or restore a backup"
-                )
-            _backup(path, path.with_name(f"{path.name}.before-{schema.HEAD}"))
-        _upgrade(path)
+        if version is not None and version > schema.HEAD:
+            raise Invalid(
+                f"the catalog has schema {version}, this caseus knows {schema.HEAD}: "
+                "start the newer caseus, or restore a backup"
+            )
+        try:
+            if version is not None:
+                _backup(path, path.with_name(f"{path.name}.before-{schema.HEAD}"))
+            _upgrade(path)
+        except sqlite3.Error as error:
+            raise unwritable(error, path) from None
 
 
 def current(path: Path) -> str | None:
@@ -39,10 +46,10 @@ def current(path: Path) -> str | None:
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return None
-        raise Unavailable(f"the catalog {path.name} can't be opened: {error}", kind="local") from None
+        raise unreadable(error, path) from None
     except sqlite3.DatabaseError as error:
         raise Invalid(
-            f"{path.name} is no catalog of caseus, or is damaged ({error}): restore a backup, or move it away"
+            f"{path.name} is no catalog of caseus, or is damaged ({error}): run `caseus reindex`, or restore a backup"
         ) from None
 
 
@@ -55,12 +62,16 @@ def _backup(path: Path, target: Path) -> None:
 def _upgrade(path: Path) -> None:
     from alembic import command
     from alembic.config import Config
+    from sqlalchemy.exc import DBAPIError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    with _connection(path) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, schema.HEAD)
+    try:
+        with _connection(path) as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, schema.HEAD)
+    except DBAPIError as error:
+        raise error.orig or error from None
 
 
 @contextmanager

@@ -66,6 +66,30 @@ class FetchedFile(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the bytes should be in the store (they may have been deleted by hand)."""
 
 
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """How much there is; `bytes` and `last_upload` (Unix seconds, None for never) of what is published here."""
+
+    projects: int
+    files: int
+    bytes: int
+    tombstones: int
+    last_upload: float | None
+    users: int
+    tokens: int
+    journal_entries: int
+
+
+class CachedTree(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cache has of one upstream: pages, stored files, and when these were used (Unix seconds)."""
+
+    tree: str
+    pages: int
+    files: int
+    bytes: int
+    oldest: float | None
+    newest: float | None
+
+
 class User(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     password_hash: str

@@ -21,6 +21,8 @@ class SerialFile:
         try:
             if os.fstat(fd).st_size != _SIZE:
                 os.ftruncate(fd, _SIZE)
+            # A hole would get its block at the first store, and where the disk is full then, that is SIGBUS.
+            os.posix_fallocate(fd, 0, _SIZE)
             self._map = mmap.mmap(fd, _SIZE)
         finally:
             os.close(fd)

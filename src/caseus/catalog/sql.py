@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -36,17 +36,30 @@ class Statement:
         return connection.execute(text, {**literals, **params})
 
 
-def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
-    """A connection in autocommit mode; transactions are begun in words."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False, cached_statements=256)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # checkpoints only under the write lock
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
-    else:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+Read = Callable[[Statement, Params], list[sqlite3.Row]]
+"""All rows of a statement."""
+
+
+def connect(path: str, *, read_only: bool, timeout: float = 10) -> sqlite3.Connection:
+    """A connection in autocommit mode; transactions are begun in words. `timeout`: seconds to wait for SQLite's locks.
+
+    sqlite3.Error if it can't be opened; then nothing stays open.
+    """
+    connection = sqlite3.connect(
+        path, isolation_level=None, timeout=timeout, check_same_thread=False, cached_statements=256
+    )
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # checkpoints only under the write lock
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -60,7 +73,7 @@ def row(connection: sqlite3.Connection, statement: Statement, params: Params) ->
 
 
 def pages(
-    connection: sqlite3.Connection,
+    read: Read,
     statement: Statement,
     params: dict[str, Any],
     keys: tuple[str, ...],
@@ -69,7 +82,7 @@ def pages(
     """All rows of a statement ordered by `keys`, taking `after_KEY` and `size`; no read stays open."""
     params = {**params, "size": size} | {f"after_{key}": "" for key in keys}
     while True:
-        found = rows(connection, statement, params)
+        found = read(statement, params)
         yield from found
         if len(found) < size:
             return

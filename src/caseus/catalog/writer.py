@@ -10,10 +10,11 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from sqlalchemy import bindparam, insert, select, update
@@ -22,6 +23,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from caseus.catalog import journal, schema, sql
 from caseus.catalog.locks import exclusive
 from caseus.catalog.serial import SerialFile
+from caseus.catalog.trouble import unwritable
 from caseus.errors import CaseusError, Unavailable
 
 T = TypeVar("T")
@@ -29,6 +31,8 @@ Changes = frozenset[tuple[str, str]]
 _log = structlog.get_logger(__name__)
 _GROUP = 512
 _IDLE = 30.0
+_PATIENCE = 9.0  # seconds that a job waits for locks, from when it was submitted
+_LEAST_PATIENCE = 1.0  # seconds that are left to a job that waited for the one before
 _WAL_BYTES = 4 * 1024 * 1024
 
 _counter = sql.Statement(select(schema.counters.c.value).where(schema.counters.c.name == bindparam("name")))
@@ -42,6 +46,11 @@ _set_project_serial = sql.Statement(
     columns=(),
 )
 _append = sql.Statement(insert(schema.journal))
+_changed_since = sql.Statement(
+    select(schema.projects.c.tree, schema.projects.c.name).where(
+        schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%")
+    )
+)
 
 
 class Transaction:
@@ -114,15 +123,23 @@ class Transaction:
         return result
 
 
+class _Waiting(NamedTuple):
+    """A job in the queue; `since`: monotonic seconds."""
+
+    job: Callable[[Transaction], Any]
+    future: Future[Any]
+    since: float
+
+
 class Writer:
     """Takes jobs from any thread; each is durable, and seen by every process, when its future is done."""
 
     def __init__(self, path: Path, lock: Path, serial: SerialFile, clock: Callable[[], float]) -> None:
         self._path, self._lock, self._serial, self._clock = path, lock, serial, clock
-        self._queue: queue.SimpleQueue[tuple[Callable[[Transaction], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._connection: sqlite3.Connection | None = None
         self.after_commit: Callable[[Changes], None] | None = None
         self.idle: Callable[[Transaction], None] | None = None
-        self._unlisted: Changes = frozenset()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="caseus-writer", daemon=True)
         self._thread.start()
@@ -131,7 +148,7 @@ class Writer:
         if self._closed:
             raise Unavailable("the catalog is closed", kind="local")
         future: Future[T] = Future()
-        self._queue.put((job, future))
+        self._queue.put(_Waiting(job, future, time.monotonic()))
         return future
 
     def write(self, job: Callable[[Transaction], T]) -> T:
@@ -145,43 +162,42 @@ class Writer:
             self._thread.join()
 
     def _run(self) -> None:
-        connection = sql.connect(str(self._path), read_only=False)
         try:
             open_ = True
             while open_:
                 group, open_ = self._next_group()
-                self._commit_group(connection, group)
-                self._checkpoint(connection, last=not open_)
+                self._commit_group(group)
+                self._checkpoint(last=not open_)
         finally:
-            connection.close()
+            if self._connection is not None:
+                self._connection.close()
 
-    def _next_group(self) -> tuple[list[tuple[Callable[[Transaction], Any], Future[Any]]], bool]:
-        group: list[tuple[Callable[[Transaction], Any], Future[Any]]] = []
+    def _next_group(self) -> tuple[list[_Waiting], bool]:
+        group: list[_Waiting] = []
         try:
-            job = self._queue.get(timeout=_IDLE)
+            waiting = self._queue.get(timeout=_IDLE)
         except queue.Empty:
             return group, True
-        while job is not None:
-            group.append(job)
+        while waiting is not None:
+            group.append(waiting)
             if len(group) == _GROUP or self._queue.empty():
                 return group, True
-            job = self._queue.get()
+            waiting = self._queue.get()
         return group, False
 
-    def _commit_group(
-        self, connection: sqlite3.Connection, group: Iterable[tuple[Callable[[Transaction], Any], Future[Any]]]
-    ) -> None:
+    def _commit_group(self, group: list[_Waiting]) -> None:
         outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
-        waiting = list(group)
+        # Who waited behind a group that met a locked database has less left: nobody waits for two time limits.
+        deadline = min((waiting.since for waiting in group), default=time.monotonic()) + _PATIENCE
         try:
-            with exclusive(self._lock):
-                self._transact(connection, waiting, outcomes)
+            with exclusive(self._lock, timeout=_left(deadline)):
+                self._transact(self._connected(_left(deadline)), group, outcomes)
         except BaseException as error:
-            failure = _explain(error)
-            for _, future in waiting:
-                if not future.done():
-                    future.set_exception(failure)
-            if not waiting:
+            failure = unwritable(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
+            for waiting in group:
+                if not waiting.future.done():
+                    waiting.future.set_exception(failure)
+            if not group:
                 _log.warning("catalog.idle_write_failed", error=str(failure))
             return
         for future, result, failed in outcomes:
@@ -190,22 +206,29 @@ class Writer:
             else:
                 future.set_exception(failed)
 
+    def _connected(self, patience: float) -> sqlite3.Connection:
+        """Made at the first need, and again if that failed: a full disk or a locked database may be so for a while."""
+        if self._connection is None:
+            self._connection = sql.connect(str(self._path), read_only=False, timeout=patience)
+        self._connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        return self._connection
+
     def _transact(
         self,
         connection: sqlite3.Connection,
-        group: list[tuple[Callable[[Transaction], Any], Future[Any]]],
+        group: list[_Waiting],
         outcomes: list[tuple[Future[Any], Any, BaseException | None]],
     ) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = Transaction(connection, self._clock())
-            for job, future in group:
+            for waiting in group:
                 try:
-                    outcomes.append((future, transaction.run(job), None))
+                    outcomes.append((waiting.future, transaction.run(waiting.job), None))
                 except sqlite3.OperationalError:
                     raise  # of the disk or the database, not of the job: none of the group is kept
                 except BaseException as error:
-                    outcomes.append((future, None, error))
+                    outcomes.append((waiting.future, None, error))
             if self.idle is not None:
                 self.idle(transaction)
             transaction.flush()
@@ -217,38 +240,34 @@ class Writer:
         if transaction.changes:
             # Readers everywhere check this number; it moves before anybody is answered.
             self._serial.serial = transaction.counter("serial")
-            self._list_changes(transaction)
+            self._list_changes(connection, transaction)
 
-    def _list_changes(self, transaction: Transaction) -> None:
+    def _list_changes(self, connection: sqlite3.Connection, transaction: Transaction) -> None:
+        """Also those that somebody else could not list: a process that was killed, or one whose disk was full."""
         if self.after_commit is None:
             return
-        self._unlisted |= transaction.changes
         try:
-            self.after_commit(self._unlisted)
-        except (CaseusError, OSError) as error:
+            behind = sql.rows(connection, _changed_since, {"serial": self._serial.listed})
+            self.after_commit(transaction.changes | {(row["tree"], row["name"]) for row in behind})
+        except (CaseusError, OSError, sqlite3.Error) as error:
             # The facts are durable; the lists are made good with the next change or at the next start.
             _log.error("catalog.lists_behind", error=str(error))
         else:
-            self._unlisted = frozenset()
             self._serial.listed = transaction.counter("serial")
 
-    def _checkpoint(self, connection: sqlite3.Connection, *, last: bool) -> None:
-        wal = f"{self._path}-wal"
+    def _checkpoint(self, *, last: bool) -> None:
+        if self._connection is None:
+            return
+        wal = f"{os.path.realpath(self._path)}-wal"  # beside the file itself, where the catalog is a link
         try:
             if last or os.stat(wal).st_size > _WAL_BYTES:
                 with exclusive(self._lock):
-                    connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})")
+                    self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
+                    self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})")
         except (OSError, sqlite3.Error, CaseusError) as error:
             _log.warning("catalog.checkpoint_failed", error=str(error))
 
 
-def _explain(error: BaseException) -> BaseException:
-    """The error as callers know it."""
-    text = str(error)
-    if isinstance(error, CaseusError):
-        return error
-    if isinstance(error, sqlite3.Error | OSError):
-        if "full" in text or "No space" in text:
-            return Unavailable("no space left for the catalog: free some and try again", kind="full")
-        return Unavailable(f"the catalog can't be written ({text}): try again", kind="local", retry_after=5)
-    return error
+def _left(deadline: float) -> float:
+    """Seconds."""
+    return max(deadline - time.monotonic(), _LEAST_PATIENCE)

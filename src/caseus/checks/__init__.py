@@ -27,8 +27,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """In PEP 440's normal form."""
     filetype: Filetype
     requires_python: str | None
-    metadata: bytes
-    """METADATA or PKG-INFO, byte for byte."""
+    metadata: bytes | None
+    """METADATA or PKG-INFO, byte for byte; None only of a file of another index that has none to read."""
 
 
 def check_upload(

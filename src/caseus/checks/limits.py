@@ -21,6 +21,9 @@ MAX_FAULTS = 20
 MAX_SIGNATURE = 64 * 1024
 """Bytes of a detached signature."""
 
+LOOSE = "a source distribution has one folder at its top, with everything in it"
+NO_PKG_INFO = "the archive has no PKG-INFO in its top folder"
+
 _SHOWN = 80
 
 
@@ -29,6 +32,8 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
     metadata: bytes | None
     faults: tuple[str, ...]
+    odd: tuple[str, ...] = ()
+    """Those of the faults that harm nobody: an upload is refused for them, what was published elsewhere is not."""
 
 
 def unreadable(error: OSError) -> Unavailable:

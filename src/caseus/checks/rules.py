@@ -6,7 +6,7 @@ a rule asks for it; the runner takes that as the rule's faults too, and tells ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Generic, TypeVar, get_args
 
 from packaging.specifiers import SpecifierSet
@@ -29,16 +29,25 @@ T = TypeVar("T")
 
 
 class Upload:
-    """What was sent; `parsed`, `metadata` and `core` raise Invalid where the file doesn't give them."""
+    """What was sent; `parsed`, `metadata` and `core` raise Invalid where the file doesn't give them.
+
+    `parsed`: what the filename says, where the caller knows better than its text alone tells.
+    """
 
     def __init__(
-        self, form: Form, filename: str, reader: BinaryIO, digests: Mapping[str, str], signature: bytes | None
+        self,
+        form: Form,
+        filename: str,
+        reader: BinaryIO,
+        digests: Mapping[str, str],
+        signature: bytes | None,
+        parsed: ParsedFilename | None = None,
     ) -> None:
         self.form = form
         self.filename = filename
         self.digests = digests
         self.signature = signature
-        self._parsed = _Outcome(lambda: parse_filename(check_filename(filename)))
+        self._parsed = _Outcome(lambda: parsed or parse_filename(check_filename(filename)))
         self._contents = _Outcome(lambda: look_into(filename, reader))
         self._core = _Outcome(lambda: parse_metadata(self.metadata))
 
@@ -215,10 +224,21 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def find_faults(upload: Upload) -> list[str]:
+FILE_RULES: tuple[Rule, ...] = (
+    archive,
+    metadata_fields,
+    metadata_version,
+    metadata_name,
+    metadata_version_field,
+    requires_python,
+)
+"""Those that judge the file alone, whatever form it came with."""
+
+
+def find_faults(upload: Upload, rules: Sequence[Rule] = RULES) -> list[str]:
     """Every fault that any rule finds, each once, in the rules' order."""
     faults: dict[str, None] = {}
-    for rule in RULES:
+    for rule in rules:
         try:
             for fault in rule(upload):
                 faults[fault] = None

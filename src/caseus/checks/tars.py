@@ -16,7 +16,16 @@ from typing import BinaryIO
 
 import msgspec
 
-from caseus.checks.limits import MAX_ENTRIES, MAX_FAULTS, MAX_METADATA, MAX_PRODUCED, Contents, shown
+from caseus.checks.limits import (
+    LOOSE,
+    MAX_ENTRIES,
+    MAX_FAULTS,
+    MAX_METADATA,
+    MAX_PRODUCED,
+    NO_PKG_INFO,
+    Contents,
+    shown,
+)
 from caseus.errors import Invalid
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -60,7 +69,7 @@ def read_tar_sdist(reader: BinaryIO) -> Contents:
         if len(tops) < 2:
             tops.add(path[0])
         if len(tops) > 1 or (len(path) == 1 and member.type != tarfile.DIRTYPE):
-            faults["a source distribution has one folder at its top, with everything in it"] = None
+            faults[LOOSE] = None
         if path[1:] == ["PKG-INFO"]:
             if not member.is_plain:
                 faults["PKG-INFO is not a plain file"] = None
@@ -71,8 +80,9 @@ def read_tar_sdist(reader: BinaryIO) -> Contents:
                 if len(found) > MAX_METADATA:
                     raise Invalid([*faults, f"PKG-INFO is larger than {MAX_METADATA >> 20} MiB"])
     if found is None and "PKG-INFO is not a plain file" not in faults:
-        faults["the archive has no PKG-INFO in its top folder"] = None
-    return Contents(metadata=found, faults=tuple(faults))
+        faults[NO_PKG_INFO] = None
+    odd = tuple(fault for fault in faults if fault in (LOOSE, NO_PKG_INFO))
+    return Contents(metadata=found, faults=tuple(faults), odd=odd)
 
 
 def _member_faults(member: Member, path: list[str]) -> Iterator[str]:

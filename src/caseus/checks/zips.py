@@ -10,7 +10,16 @@ from typing import IO, BinaryIO, cast
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from caseus.checks.limits import MAX_DIRECTORY, MAX_ENTRIES, MAX_METADATA, Contents, shown, unreadable
+from caseus.checks.limits import (
+    LOOSE,
+    MAX_DIRECTORY,
+    MAX_ENTRIES,
+    MAX_METADATA,
+    NO_PKG_INFO,
+    Contents,
+    shown,
+    unreadable,
+)
 from caseus.errors import Invalid
 from caseus.names import ParsedFilename, parse_filename
 
@@ -30,13 +39,15 @@ def read_wheel(reader: BinaryIO, parsed: ParsedFilename) -> Contents:
         count = "no .dist-info folder" if not folders else "more than one .dist-info folder"
         return Contents(metadata=None, faults=(*faults, f"the wheel has {count}"))
     folder = folders[0]
+    odd = []
     if not _belongs(folder, parsed):
-        faults.append(f"the wheel's folder {shown(folder)} is not that of {parsed.project} {parsed.version}")
+        odd.append(f"the wheel's folder {shown(folder)} is not that of {parsed.project} {parsed.version}")
+        faults += odd
     for name in ("METADATA", "WHEEL", "RECORD"):
         count_of = names.count(f"{folder}/{name}")
         if count_of != 1:
             faults.append(f"the wheel has {'no' if not count_of else 'more than one'} {name} in its .dist-info folder")
-    return _contents(archive, [name for name in names if name == f"{folder}/METADATA"], faults)
+    return _contents(archive, [name for name in names if name == f"{folder}/METADATA"], faults, odd)
 
 
 def find_wheel_metadata(reader: BinaryIO, filename: str) -> bytes:
@@ -63,16 +74,18 @@ def read_zip_sdist(reader: BinaryIO) -> Contents:
     paths = [posixpath.normpath(entry.filename).split("/") for entry in archive.infolist()]
     tops = {path[0] for path in paths if path != ["."]}
     loose = any(len(path) == 1 and not entry.is_dir() for entry, path in zip(archive.infolist(), paths, strict=True))
-    if len(tops) != 1 or loose:
-        faults.append("a source distribution has one folder at its top, with everything in it")
+    odd = [LOOSE] if len(tops) != 1 or loose else []
     wanted = [
         entry.filename
         for entry, path in zip(archive.infolist(), paths, strict=True)
         if path[1:] == ["PKG-INFO"] and not entry.is_dir()
     ]
-    if len(wanted) != 1:
-        faults.append(f"the archive has {'no' if not wanted else 'more than one'} PKG-INFO in its top folder")
-    return _contents(archive, wanted, faults)
+    if not wanted:
+        odd.append(NO_PKG_INFO)
+    faults += odd
+    if len(wanted) > 1:
+        faults.append("the archive has more than one PKG-INFO in its top folder")
+    return _contents(archive, wanted, faults, odd)
 
 
 def _open(reader: BinaryIO) -> zipfile.ZipFile:
@@ -82,14 +95,14 @@ def _open(reader: BinaryIO) -> zipfile.ZipFile:
     return archive
 
 
-def _contents(archive: zipfile.ZipFile, wanted: Sequence[str], faults: Sequence[str]) -> Contents:
+def _contents(archive: zipfile.ZipFile, wanted: Sequence[str], faults: Sequence[str], odd: Sequence[str]) -> Contents:
     """With the metadata where there is exactly one."""
     if len(wanted) != 1:
-        return Contents(metadata=None, faults=tuple(faults))
+        return Contents(metadata=None, faults=tuple(faults), odd=tuple(odd))
     try:
-        return Contents(metadata=_read(archive, wanted[0]), faults=tuple(faults))
+        return Contents(metadata=_read(archive, wanted[0]), faults=tuple(faults), odd=tuple(odd))
     except Invalid as error:
-        return Contents(metadata=None, faults=tuple(dict.fromkeys((*faults, *error.faults))))
+        return Contents(metadata=None, faults=tuple(dict.fromkeys((*faults, *error.faults))), odd=tuple(odd))
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from cyclopts import App
 
 from caseus import __version__
-from caseus.cli import config, project, token, user
+from caseus.cli import cache, config, import_, index, project, token, user
+from caseus.cli.backup import backup, restore
+from caseus.cli.doctor import doctor
+from caseus.cli.gc import gc
+from caseus.cli.info import info
+from caseus.cli.reindex import reindex
 from caseus.cli.serve import serve
 from caseus.cli.verify import verify
 
@@ -22,3 +27,12 @@ app.command(token.app)
 app.command(project.app)
 app.command(config.app)
 app.command(verify)
+app.command(doctor)
+app.command(import_.app)
+app.command(index.app)
+app.command(cache.app)
+app.command(info)
+app.command(gc)
+app.command(reindex)
+app.command(backup)
+app.command(restore)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -66,9 +67,16 @@ class Settings(Where):
     port
         Port to listen on; 0 takes a free one (default: 8080).
     upstream
-        The index that is asked for what is not here: a URL, `pypi` or `none` (default: pypi).
+        An index that is asked for what is not here: a URL, `pypi` or `none` (default: pypi); may be repeated, the first
+        that knows a name answers.
     upstream_ttl
-        How long a page of the upstream is fresh, such as 600 or 10m (default: 10m).
+        How long a page of an upstream is fresh, such as 600 or 10m (default: 10m).
+    upstream_stale
+        For how long after that it is given at once while it is refreshed (default: 1m).
+    union
+        Pattern of names whose files are merged from all upstreams, such as torch*; may be repeated.
+    keep_removed
+        Serve cached files that their upstream no longer lists, to those who know their names.
     private
         Pattern of names that are never asked upstream, such as acme-*; may be repeated.
     read
@@ -91,6 +99,9 @@ class Settings(Where):
     port: str | None = None
     upstream: Texts = None
     upstream_ttl: str | None = None
+    upstream_stale: str | None = None
+    union: Texts = None
+    keep_removed: Annotated[bool | None, Parameter(negative="")] = None
     private: Texts = None
     read: str | None = None
     max_file_bytes: str | None = None
@@ -137,6 +148,17 @@ def existing_root(root: Path) -> Path:
     return root
 
 
+def log_to_stderr() -> None:
+    """What the core warns of must not get between the lines of a command's own output, which scripts read."""
+    import structlog
+
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        )
+
+
 @contextmanager
 def open_catalog(where: Where, *, make: bool = False) -> Iterator[Catalog]:
     """The catalog of the data folder, which is made only if `make` says so."""
@@ -147,6 +169,7 @@ def open_catalog(where: Where, *, make: bool = False) -> Iterator[Catalog]:
         make_root(root)
     else:
         existing_root(root)
+    log_to_stderr()
     from caseus.catalog import Catalog
 
     catalog = Catalog.open(root)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from caseus.cli.common import HERE, Switch, Where, actor, confirm, existing_root, load_config
+from caseus.cli.common import HERE, Switch, Where, actor, confirm, existing_root, load_config, log_to_stderr
 
 if TYPE_CHECKING:
     from caseus.publish import Publisher
@@ -73,6 +73,7 @@ def delete(target: str, /, *, reason: str = "", yes: Switch = False, where: Wher
 def _publisher(where: Where) -> Iterator[Publisher]:
     config = load_config(where).config
     existing_root(config.root)
+    log_to_stderr()
     from caseus import site
 
     opened = site.build(config)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from caseus.cli.common import DEFAULTS, Settings, UsageError, load_config
 from caseus.config import agree_on_root
 from caseus.errors import CaseusError
+from caseus.upstreams import check_credentials
 
 
 def serve(root: str | None = None, /, *, settings: Settings = DEFAULTS) -> int:
@@ -25,6 +26,8 @@ def serve(root: str | None = None, /, *, settings: Settings = DEFAULTS) -> int:
     from caseus.server import process
 
     try:
+        for upstream in loaded.config.upstreams:
+            check_credentials(upstream)
         return process.run(loaded.config, loaded)
     except CaseusError as error:  # whatever it is: it did not start
         raise UsageError(str(error)) from error

@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from typing import Any
 
-from caseus.cli.common import HERE, AsJson, Refused, Where, find_root, open_catalog, print_table
+from caseus.cli.common import (
+    HERE,
+    AsJson,
+    Refused,
+    Switch,
+    Where,
+    find_root,
+    open_catalog,
+    print_table,
+)
+from caseus.cli.show import damages_as_json, print_damages, print_json, quiet_logs
 
 
-def verify(*, as_json: AsJson = False, where: Where = HERE) -> None:
-    """Check every stored file against its digest and what the catalog knows; works while the server runs."""
+def verify(*, repair: Switch = False, as_json: AsJson = False, where: Where = HERE) -> None:
+    """Check every stored file against its digest and what the catalog knows; works while the server runs.
+
+    Parameters
+    ----------
+    repair
+        Make good what can be made from what is right; the rest is told.
+    """
     root = find_root(where)
+    quiet_logs()
+    from caseus.cli.progress import showing
     from caseus.storage.filesystem import FilesystemStorage
+    from caseus.upkeep.repair import Repairer
     from caseus.verify import count_files
     from caseus.verify import verify as find_damages
 
     with open_catalog(where) as catalog:
-        total = count_files(catalog)
-        with _progress(total) as seen:
-            damages = list(find_damages(catalog, FilesystemStorage(root), seen=seen))
+        total, store = count_files(catalog), FilesystemStorage(root)
+        with showing("verifying", total) as progress:
+            damages = list(find_damages(catalog, store, seen=progress.step))
+        repairer = Repairer(catalog, store)
+        repairs = [repairer.repair(damage) for damage in damages] if repair else []
+    done = sum(each.done for each in repairs)
     if as_json:
-        found = [{"kind": each.kind, "key": each.key, "detail": each.detail} for each in damages]
-        print(json.dumps({"files": total, "damages": found}, indent=2))
+        told: list[Any] = damages_as_json(damages)
+        for each, mend in zip(told, repairs, strict=False):
+            each.update(repaired=mend.done, outcome=mend.outcome)
+        print_json({"files": total, "damages": told})
+    elif repairs:
+        rows = [(each.damage.kind, each.damage.key, each.damage.detail, each.outcome) for each in repairs]
+        print_table(("damage", "file", "detail", "repair"), rows)
     elif damages:
-        print_table(("damage", "file", "detail"), [(each.kind, each.key, each.detail) for each in damages])
+        print_damages(damages)
     else:
         print(f"verified {total} files: all as they were")
     if damages:
-        raise Refused(f"{len(damages)} damages found in {root}")
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("verifying", total=total)
-        yield lambda: bar.advance(task)
+        raise Refused(f"{len(damages)} damages found in {root}" + (f", {done} repaired" if repair else ""))

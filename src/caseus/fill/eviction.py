@@ -1,10 +1,11 @@
-"""Keeping the cache under its size: the least recently used file goes first, never one that is being read."""
+"""Taking files out of the cache: the least recently used first, never one that is being read."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,34 +35,50 @@ class Evictor:
         self._catalog, self._store, self._folder = catalog, store, folder
         self._cache_bytes = cache_bytes
 
-    def run(self) -> None:
+    def run(self) -> list[FetchedFile]:
+        """The files that went."""
         if not self._is_over():
-            return
+            return []
+        with self._turn():
+            return list(self._evict())
+
+    def take(self, rows: Iterable[FetchedFile], *, even_read: bool = False) -> list[FetchedFile]:
+        """Take these away, whatever the size of the cache; those that went.
+
+        What is being read or fetched stays; `even_read`: only what is being fetched, for bytes that are damaged.
+        """
+        with self._turn():
+            return [row for row in rows if self._evict_one(row, even_read=even_read)]
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
         fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            self._evict()
+            yield
         finally:
             os.close(fd)
 
     def _is_over(self) -> bool:
         return self._catalog.cache_bytes() > self._cache_bytes
 
-    def _evict(self) -> None:
+    def _evict(self) -> Iterator[FetchedFile]:
         batch = _BATCH
         while self._is_over():
             rows = self._catalog.least_recent(batch)
-            evicted = 0
+            evicted = False
             for row in rows:
                 if not self._is_over():
                     return
-                evicted += self._evict_one(row)
+                if self._evict_one(row):
+                    evicted = True
+                    yield row
             if not evicted:
                 if len(rows) < batch:
                     return  # all that is left is being read: the next fill tries again
                 batch *= 4
 
-    def _evict_one(self, row: FetchedFile) -> bool:
+    def _evict_one(self, row: FetchedFile, *, even_read: bool = False) -> bool:
         """Whether the file went. Holds its part's lock, so that nobody fetches it again between bytes and fact."""
         key = file_key(row.tree, row.project, row.filename)
         part = Part(self._folder, key)
@@ -69,7 +86,7 @@ class Evictor:
         if lock is None:
             return False
         try:
-            if not self._unlink(key):
+            if not self._unlink(key, even_read):
                 return False
             self._catalog.evicted(row.tree, row.project, row.filename)
             log.info("cache.evicted", filename=row.filename, size=row.size)
@@ -78,7 +95,7 @@ class Evictor:
             part.remove(lock)
             os.close(lock)
 
-    def _unlink(self, key: str) -> bool:
+    def _unlink(self, key: str, even_read: bool) -> bool:
         try:
             blob = self._store.open(key)
         except NotFound:
@@ -87,6 +104,7 @@ class Evictor:
             try:
                 fcntl.flock(blob.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return False
+                if not even_read:
+                    return False
             self._store.delete(key)
             return True

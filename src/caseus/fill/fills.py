@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import structlog
 
 from caseus.catalog import Catalog
 from caseus.errors import CaseusError, Conflict, NotFound, Unavailable
+from caseus.expiring import Expiring
 from caseus.fill.eviction import Evictor, keep_from_eviction
 from caseus.fill.filling import Filling, Source, Wrong
 from caseus.fill.follower import Follower
@@ -27,6 +29,7 @@ FOLDER = ".fill"
 _THREADS = 32
 _ATTACHMENTS = 100
 _ATTEMPTS = 2
+_MOST_WRONG = 1000
 
 log: Any = structlog.get_logger(__name__)
 
@@ -36,15 +39,29 @@ class _Stopped(Exception):
 
 
 class Fills:
-    """Fetches files of one upstream into the store, at most `cache_bytes` of them. Thread-safe."""
+    """Fetches files of one upstream into the store, at most `cache_bytes` of them. Thread-safe.
 
-    def __init__(self, catalog: Catalog, store: FilesystemStorage, upstream: Upstream, cache_bytes: int) -> None:
+    `clock`: Unix seconds.
+    """
+
+    wrong_for: ClassVar[float] = 60.0
+    """Seconds for which a file that turned out wrong is not fetched again, unless its page tells something new."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: FilesystemStorage,
+        upstream: Upstream,
+        cache_bytes: int,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._catalog, self._store, self._upstream = catalog, store, upstream
-        self._cache_bytes = cache_bytes
+        self._cache_bytes, self._clock = cache_bytes, clock
+        self._wrong: Expiring[str, tuple[Source, Wrong]] = Expiring(_MOST_WRONG, self.wrong_for)
         self._folder = store.root / FOLDER
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._evictor = Evictor(catalog, store, self._folder, cache_bytes)
-        # Threads are kept, as each has a connection to the catalog of its own.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="fill")
         self._stopping = threading.Event()
 
@@ -97,11 +114,23 @@ class Fills:
             stored = self.stored(source.tree, source.project, source.filename)
             if stored is not None:
                 return stored[0], True
-            lock = part.take()
-            fd = part.follow()  # before the filler runs: it takes the name away at its end
+            self._refuse_wrong(source)
+            try:
+                lock = part.take()
+                fd = part.follow()  # before the filler runs: it takes the name away at its end
+            except OSError as error:
+                raise _unwritable(error) from error
             if self._is_filled(source, part, lock, fd) and fd is not None:
                 return fd, False
         raise Unavailable(f"the cache can't begin to fetch {source.filename}: try again", kind="local", retry_after=1)
+
+    def _refuse_wrong(self, source: Source) -> None:
+        """Raises if the very same file was fetched a moment ago, and was wrong."""
+        now = self._clock()
+        known = self._wrong.get(source.key, now)
+        if known is not None and known.value[0] == source:
+            error = known.value[1]
+            raise Unavailable(str(error), kind=error.kind, retry_after=known.until - now)
 
     def _is_filled(self, source: Source, part: Part, lock: int | None, fd: int | None) -> bool:
         """Starts a filler if the lock is ours; whether anybody fills. Closes `fd` if not."""
@@ -169,10 +198,15 @@ class Fills:
         self._store.delete(source.key)  # bytes that no fact knows: their filler died before it could tell
         filling = Filling(source, lock, row.sha256 if row else None)
         filling.take_stock()
-        modified = None
-        if not filling.complete:
-            modified = self._fetch(filling, source, part, lock)
-        filling.check()
+        modified, left_by_others = None, filling.done
+        try:
+            if not filling.complete:
+                modified = self._fetch(filling, source, part, lock)
+            filling.check()
+        except Wrong as error:
+            if not left_by_others:  # else it may be that what is wrong
+                self._wrong.put(source.key, (source, error), until=self._clock() + self.wrong_for)
+            raise
         os.fsync(lock)
         keep = filling.done <= self._cache_bytes
         if keep:

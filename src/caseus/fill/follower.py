@@ -17,6 +17,7 @@ from caseus.storage.blobs import resolve_range
 HOLD_BACK = 65_536
 """The last bytes that nobody gets before the whole is verified: a client can't take wrong bytes for a whole file."""
 
+_ROOM_FOR_WORDS = 65_536  # bytes: a disk with less free may have had none for the words of a verdict
 _STALL = 60.0  # seconds without a sign from the filler, which itself gives up after 10 without one from the upstream
 _RESTARTS = 10
 _PAUSE, _LONGEST_PAUSE = 0.01, 0.05
@@ -146,7 +147,10 @@ class Follower:
             self._seen = size, self._clock()
         elif self._clock() - self._seen[1] > _STALL:
             raise Unavailable("a file is being fetched, but nothing came for too long: try again", kind="timeout")
-        lock = self._part.take(create=False)
+        try:
+            lock = self._part.take(create=False)
+        except OSError:  # no descriptor to be had just now: at the next look
+            return
         if lock is not None and same_inode(lock, self._fd):
             self._filler.take_over(lock)  # whoever filled it is dead
             return
@@ -169,5 +173,9 @@ class Follower:
     def _failure(self) -> Unavailable:
         told = self._part.state(self._fd)
         if told is None or told.error is None:
-            return Unavailable("the upstream sent a file that can't be used: it was not kept", kind="upstream")
+            space = os.fstatvfs(self._fd)
+            if space.f_bavail * space.f_frsize < _ROOM_FOR_WORDS:
+                return Unavailable("no space left for the cache: free some space and try again", kind="full")
+            # The upstream's faults come with words: that there are none is trouble of our own, such as no descriptor.
+            return Unavailable("a file could not be fetched: see the log, and try again", kind="local", retry_after=1)
         return Unavailable(told.error, kind=told.kind)

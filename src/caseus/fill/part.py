@@ -145,10 +145,11 @@ class Part:
 
     def _forget_old_words(self) -> None:
         now = time.time()
-        for path in self._state.parent.glob("*.json"):
-            with suppress(FileNotFoundError):
-                if now - path.stat().st_mtime > _WORDS_KEPT and not path.with_suffix(".part").exists():
-                    path.unlink()
+        with suppress(OSError):  # without descriptors no folder can be listed: the verdict comes all the same
+            for path in list(self._state.parent.glob("*.json")):
+                with suppress(FileNotFoundError):
+                    if now - path.stat().st_mtime > _WORDS_KEPT and not path.with_suffix(".part").exists():
+                        path.unlink()
 
     def _open_to_fill(self, create: bool) -> int:
         flags = os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)

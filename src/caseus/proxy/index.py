@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random as randomness
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from caseus.errors import NotFound, Unavailable
 from caseus.fill import Fills, Source
 from caseus.model import File, Project, Validity
 from caseus.names import split_sidecar
-from caseus.proxy.pages import Pages
+from caseus.proxy.pages import Freshness, Pages
 from caseus.proxy.sidecars import Sidecars
 from caseus.storage import Blob, fetched_tree
 from caseus.storage.blobs import FileBlob
@@ -29,7 +30,8 @@ log: Any = structlog.get_logger(__name__)
 class Proxy:
     """One upstream through the cache. Thread-safe.
 
-    `ttl`: seconds for which a page is used without asking again. `cache_bytes`: how much of files is kept.
+    `ttl`: seconds for which a page is used without asking again, or up to a tenth less, as `random` (0 to 1) says;
+    `stale`: for how many more it is given at once while it is refreshed. `cache_bytes`: how much of files is kept.
     """
 
     def __init__(
@@ -39,13 +41,17 @@ class Proxy:
         upstream: Upstream,
         *,
         ttl: float,
+        stale: float = 0.0,
         cache_bytes: int,
         clock: Callable[[], float] = time.time,
+        random: Callable[[], float] = randomness.random,
     ) -> None:
         self.tree = fetched_tree(upstream.name)
-        self._catalog, self._upstream, self._clock = catalog, upstream, clock
-        self._pages = Pages(catalog, upstream, self.tree, ttl=ttl, clock=clock)
-        self._fills = Fills(catalog, store, upstream, cache_bytes)
+        self._catalog, self._upstream = catalog, upstream
+        # At most as long as it was fresh: who wants each page revalidated (0) gets that.
+        freshness = Freshness(ttl, min(stale, ttl), random)
+        self._pages = Pages(catalog, upstream, self.tree, freshness, clock=clock)
+        self._fills = Fills(catalog, store, upstream, cache_bytes, clock=clock)
         self._sidecars = Sidecars(catalog, store, upstream, self._fills)
 
     def clean(self) -> None:
@@ -54,6 +60,7 @@ class Proxy:
 
     def close(self) -> None:
         """Stops what is being fetched; the bytes so far stay for the next start."""
+        self._pages.close()
         self._fills.close()
         self._upstream.close()
 
@@ -69,11 +76,7 @@ class Proxy:
         return (NormalizedName(name) for name in self._catalog.projects(self.tree))
 
     def project(self, name: NormalizedName) -> Project:
-        try:
-            page, until, stale = self._pages.get(name)
-        except NotFound as error:
-            # Nothing is kept of a 404: a project that the upstream gets is seen at the next request.
-            raise NotFound(str(error), Validity(until=self._clock())) from None
+        page, until, stale = self._pages.get(name)
         facts = self._catalog.fetched_files(self.tree, name)  # after the page's serial: newer ones are only read again
         return Project(
             name=name,
@@ -115,6 +118,17 @@ class Proxy:
         if ending == ".asc":
             return self._sidecars.signature(source, file, start, stop)
         return self._file(source, start, stop)
+
+    def forget_absence(self, name: str) -> None:
+        """Ask about the name at the next request, though the upstream said a moment ago that it has no such project."""
+        self._pages.forget_absence(name)
+
+    def kept(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob | None:
+        """What is cached of a file, whether or not the upstream still lists it; nothing of a quarantined project."""
+        page = self._catalog.page(self.tree, name)
+        if page is not None and page.status == "quarantined":
+            return None
+        return self._kept(name, *split_sidecar(filename), start, stop)
 
     def _file(self, source: Source, start: int, stop: int | None) -> Blob:
         blob = self._kept(source.project, source.filename, "", start, stop)

@@ -21,6 +21,7 @@ from caseus.storage import Blob, file_key
 from caseus.storage.blobs import BytesBlob
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.upstream import Upstream
+from caseus.upstream.deadline import within
 from caseus.upstream.digests import digest_of, strongest
 from caseus.upstream.ranges import RangesRefused, open_ranged
 
@@ -122,7 +123,7 @@ class Sidecars:
             yield "whole wheel", partial(self._from_whole_wheel, source), advertised
 
     def _fetched(self, source: Source, url: str, limit: int) -> bytes:
-        with self._upstream.fetch(url, source.linked) as response:
+        with within(self._upstream.timeouts.page), self._upstream.fetch(url, source.linked) as response:
             if response.media_type in ("text/html", "application/xhtml+xml"):
                 raise Unavailable("the upstream sends an HTML page (a login or error page?)", kind="upstream")
             return response.body(limit)
@@ -137,7 +138,7 @@ class Sidecars:
     def _from_ranges(self, source: Source) -> bytes | None:
         fetch = partial(self._upstream.fetch, source.url, source.linked)
         try:
-            with open_ranged(fetch, limit=METADATA_LIMIT) as reader:
+            with within(self._upstream.timeouts.page), open_ranged(fetch, limit=METADATA_LIMIT) as reader:
                 return read_wheel_metadata(reader, source.filename)
         except RangesRefused:
             return None

@@ -7,13 +7,15 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from caseus.tokens import hide_tokens
+
 _HIDDEN_KEYS = re.compile(r"authorization|cookie|password|passwd|secret|token\Z", re.IGNORECASE)
-_TOKEN = re.compile(r"caseus_[0-9A-Za-z]+")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*(?:@[^/?#\s@]*)*(?=@)")
 _CREDENTIALS = re.compile(r"\b(Basic|Bearer|Digest) +[A-Za-z0-9+/=._~-]{4,}", re.IGNORECASE)
 _HIDDEN = "***"
@@ -32,7 +34,7 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     structlog.configure(
         processors=[*shared, _renderer(stream)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Lenient(stream))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
@@ -55,8 +57,7 @@ def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 def clean(text: str) -> str:
     """The text without tokens, credentials of an Authorization header and user information of URLs."""
-    text = _TOKEN.sub("caseus_" + _HIDDEN, text)
-    text = _CREDENTIALS.sub(rf"\1 {_HIDDEN}", text)
+    text = _CREDENTIALS.sub(rf"\1 {_HIDDEN}", hide_tokens(text))
     return _USERINFO.sub(_HIDDEN, text) if "@" in text else text
 
 
@@ -79,6 +80,21 @@ def _clean_value(value: object) -> object:
     if isinstance(value, logging.LogRecord):  # ProcessorFormatter's own
         return value
     return clean(str(value))
+
+
+class _Lenient:
+    """A stream whose disk may be full, or whose reader gone: what is logged must not fail for that, it is answered."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:

@@ -24,6 +24,7 @@ from caseus.folder import make_root
 from caseus.server import logs, sockets, welcome
 from caseus.server.admin import make_first_admin
 from caseus.server.http import Protocol
+from caseus.server.limits import connections_for, raise_open_files
 from caseus.web import create_app
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def run(config: Config, loaded: Loaded) -> int:
         admin = make_first_admin(opened.catalog, config.root, os.environ, opened.access.passwords.hash)
         text = welcome.compose(loaded, address, admin, secret=sys.stderr.isatty())
         welcome.show(text, sys.stderr)
-        server = Server(_uvicorn_config(create_app(opened), config), on_ready=lambda: _say_ready(address))
+        protocol = Protocol.for_at_most(connections_for(raise_open_files()))
+        server = Server(_uvicorn_config(create_app(opened), config, protocol), on_ready=lambda: _say_ready(address))
         server.take_signals()
         try:
             server.run(listeners)
@@ -94,10 +96,10 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _uvicorn_config(app: ASGIApp, config: Config) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, config: Config, protocol: type[Protocol]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=protocol,
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -107,7 +109,7 @@ def _uvicorn_config(app: ASGIApp, config: Config) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         backlog=sockets.BACKLOG,
-        timeout_keep_alive=75,
+        timeout_keep_alive=math.ceil(protocol.limits.idle_seconds),
         timeout_graceful_shutdown=math.ceil(config.grace),
     )
 

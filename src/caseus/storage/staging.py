@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import os
@@ -94,6 +95,7 @@ class Temporary:
             try:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 self.fd = os.open(self.name, flags, 0o600, dir_fd=self.folder.fd)
+                fcntl.flock(self.fd, fcntl.LOCK_SH)  # `gc` takes away only what nobody holds
             except BaseException:
                 self.folder.close()
                 raise
@@ -172,7 +174,8 @@ class FilesystemStaged:
         self._synced = False
 
     def reader(self) -> BinaryIO:
-        return io.BufferedReader(_PositionalReader(os.dup(self._temporary.fd)))
+        with told("read a file"):
+            return io.BufferedReader(_PositionalReader(os.dup(self._temporary.fd)))
 
     def sync(self) -> None:
         if not self._synced:

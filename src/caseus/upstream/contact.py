@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+import ssl
+from collections.abc import Collection
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from caseus.errors import Invalid, Unavailable
+from caseus.upstream import deadline
+from caseus.upstream.deadline import Resolve
+from caseus.upstream.tls import WrongKey, check_pin
 from caseus.upstream.urls import Origin, origin_of, shown
-
-Resolve = Callable[[str], Sequence[str]]
-"""Host to IP addresses in the order to try them; OSError (socket.gaierror) if there are none."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -37,6 +37,10 @@ def resolve_host(host: str) -> list[str]:
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
+class NotContacted(Unavailable):
+    """Refused by the rules above: to ask again is no use."""
+
+
 class Contact:
     """Judges URLs and addresses for one upstream; `own` is its origin."""
 
@@ -49,9 +53,9 @@ class Contact:
         try:
             origin = origin_of(url)
         except Invalid as error:
-            raise Unavailable(f"the upstream {self.own.authority} links what is {error}", kind="upstream") from None
+            raise NotContacted(f"the upstream {self.own.authority} links what is {error}", kind="upstream") from None
         if origin != self.own and not (origin.scheme == "https" and origin in linked):
-            raise Unavailable(
+            raise NotContacted(
                 f"the upstream {self.own.authority} leads to {shown(url)}, which is neither its own origin nor an "
                 "https host that its page links: not contacted",
                 kind="upstream",
@@ -70,9 +74,15 @@ class Contact:
             self._check_address(origin, ipaddress.ip_address(address))
         return addresses
 
+    def _of_proxy(self, host: str) -> list[str]:
+        try:
+            return [str(ipaddress.ip_address(host))]
+        except ValueError:
+            return list(self._resolve(host))
+
     def _check_address(self, origin: Origin, address: Address) -> None:
         if origin != self.own and not self._permits(_unwrap(address)):
-            raise Unavailable(
+            raise NotContacted(
                 f"the upstream {self.own.authority} leads to {origin.authority}, which has the private or reserved "
                 f"address {address}: not contacted",
                 kind="upstream",
@@ -94,17 +104,19 @@ class Contact:
             return False
         return any(not _unwrap(ipaddress.ip_address(address)).is_global for address in addresses)
 
-    def connect(self, origin: Origin, connection: HTTPConnection) -> socket.socket:
-        """A socket to a judged address of the origin, in place of urllib3's own."""
-        try:
-            addresses = self.addresses(origin)
-        except socket.gaierror as error:
-            raise NameResolutionError(origin.host, connection, error) from error
+    def connect(self, origin: Origin, connection: HTTPConnection, *, judged: bool = True) -> socket.socket:
+        """A socket to a judged address of the origin, in place of urllib3's own; to a configured proxy, to any."""
         failure: OSError = OSError("the host has no address")
         timeout = connection.timeout if isinstance(connection.timeout, int | float) else None
+        try:
+            addresses = self.addresses(origin) if judged else self._of_proxy(origin.host)
+        except TimeoutError as error:
+            addresses, failure = [], error
+        except OSError as error:
+            raise NameResolutionError(origin.host, connection, _as_gaierror(error)) from error
         for address in addresses[:_TRIED]:
             try:
-                connected = socket.create_connection((address, origin.port), timeout)
+                connected = deadline.connect(address, origin.port, timeout)
             except OSError as error:
                 failure = error
                 continue
@@ -126,26 +138,45 @@ def _unwrap(address: Address) -> Address:
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None) or address
 
 
-def pool_manager(contact: Contact, **kwargs: Any) -> PoolManager:
-    """urllib3's pools, whose connections ask `contact` for every socket."""
+def pooled(
+    manager: PoolManager, contact: Contact, *, judged: bool = True, pins: frozenset[bytes] = frozenset()
+) -> PoolManager:
+    """The manager, whose connections now ask `contact` for every socket, and TLS ones for one of the pinned keys.
 
-    class CheckedHTTPConnection(HTTPConnection):
+    Not `judged`: the sockets go to a configured proxy.
+    """
+
+    class ContactHTTPConnection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return contact.connect(_origin_of_connection("http", self), self)
+            return contact.connect(_origin_of_connection("http", self), self, judged=judged)
 
-    class CheckedHTTPSConnection(HTTPSConnection):
+    class ContactHTTPSConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return contact.connect(_origin_of_connection("https", self), self)
+            return contact.connect(_origin_of_connection("https", self), self, judged=judged)
 
-    class CheckedHTTPPool(HTTPConnectionPool):
-        ConnectionCls = CheckedHTTPConnection
+        def connect(self) -> None:
+            super().connect()
+            try:
+                if pins and isinstance(self.sock, ssl.SSLSocket):
+                    check_pin(self.sock, pins)  # before the request: its credentials are for the right server only
+                elif pins:
+                    raise WrongKey("behind a proxy that is spoken to over TLS no key can be seen")
+            except BaseException:
+                self.close()
+                raise
 
-    class CheckedHTTPSPool(HTTPSConnectionPool):
-        ConnectionCls = CheckedHTTPSConnection
+    class ContactHTTPPool(HTTPConnectionPool):
+        ConnectionCls = ContactHTTPConnection
 
-    manager = PoolManager(**kwargs)
-    manager.pool_classes_by_scheme = {"http": CheckedHTTPPool, "https": CheckedHTTPSPool}
+    class ContactHTTPSPool(HTTPSConnectionPool):
+        ConnectionCls = ContactHTTPSConnection
+
+    manager.pool_classes_by_scheme = {"http": ContactHTTPPool, "https": ContactHTTPSPool}
     return manager
+
+
+def _as_gaierror(error: OSError) -> socket.gaierror:
+    return error if isinstance(error, socket.gaierror) else socket.gaierror(socket.EAI_FAIL, str(error))
 
 
 def _origin_of_connection(scheme: str, connection: HTTPConnection) -> Origin:

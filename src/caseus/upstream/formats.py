@@ -6,7 +6,7 @@ The Content-Type is not asked: there are indexes that send none, and some that s
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urljoin
 
@@ -110,14 +110,12 @@ def _parse_html(name: NormalizedName, body: bytes, url: str) -> Page:
     if not body:
         raise not_a_page("it is empty")
     tree = LexborHTMLParser(body.decode("utf-8", "replace"))
-    metas = {_attribute(node, "name"): _attribute(node, "content") or "" for node in tree.css("meta[name]")}
+    metas = metas_of(tree)
     if "pypi:repository-version" in metas:
         check_version(metas["pypi:repository-version"])
-    base = tree.css_first("base[href]")
-    if base is not None:
-        url = _joined(url, _attribute(base, "href") or "")
+    url = base_of(tree, url)
     entries = list(_html_entries(tree, url))
-    if not any(belongs(name, entry.filename) for entry in entries) and not _is_index_page(tree, metas):
+    if not any(belongs(name, entry.filename) for entry in entries) and not is_index_page(tree, metas):
         raise not_a_page("it is an HTML page, but no index page (a login or error page?)")
     return build_page(
         name,
@@ -128,7 +126,7 @@ def _parse_html(name: NormalizedName, body: bytes, url: str) -> Page:
     )
 
 
-def _is_index_page(tree: LexborHTMLParser, metas: dict[str | None, str]) -> bool:
+def is_index_page(tree: LexborHTMLParser, metas: Mapping[str | None, str]) -> bool:
     """Whether a page without a file of the project is an index page all the same.
 
     Indexes mark theirs by PEP 629's meta or by the usual titles. Without such a mark only a page that shows nothing
@@ -144,6 +142,17 @@ def _is_index_page(tree: LexborHTMLParser, metas: dict[str | None, str]) -> bool
         return True
     body = tree.body
     return body is not None and not body.text().strip() and tree.css_first("title, body > *") is None
+
+
+def metas_of(tree: LexborHTMLParser) -> dict[str | None, str]:
+    """Name to content of the page's meta elements."""
+    return {_attribute(node, "name"): _attribute(node, "content") or "" for node in tree.css("meta[name]")}
+
+
+def base_of(tree: LexborHTMLParser, url: str) -> str:
+    """What the links of the page found at `url` are relative to."""
+    base = tree.css_first("base[href]")
+    return url if base is None else _joined(url, _attribute(base, "href") or "")
 
 
 def _http_equivs(tree: LexborHTMLParser) -> set[str]:

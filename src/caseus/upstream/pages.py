@@ -169,23 +169,7 @@ def _version_of(name: NormalizedName, filename: str) -> str | None:
 
 def _versions(told: Iterable[str], of_files: Iterable[str | None]) -> tuple[str, ...]:
     """The versions that were told, and those of files that are none of them in another spelling; sorted."""
-    known: dict[Version | str, str] = {}
-    for text in (*told, *of_files):
-        version = _plain(text or "")
-        if version:
-            known.setdefault(_parsed(version), version)
-    return tuple(known[key] for key in sorted(known, key=_order))
-
-
-def _parsed(version: str) -> Version | str:
-    try:
-        return Version(version)
-    except InvalidVersion:
-        return version
-
-
-def _order(key: Version | str) -> tuple[int, Version | str]:
-    return (1, key) if isinstance(key, str) else (0, key)
+    return names.unique_versions(version for text in (*told, *of_files) if (version := _plain(text or "")))
 
 
 def filename_of(url: str) -> str:

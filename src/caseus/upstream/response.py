@@ -22,6 +22,8 @@ from urllib3.exceptions import (
 )
 
 from caseus.errors import NotFound, Unavailable
+from caseus.upstream.circuit import Circuit, Unreachable
+from caseus.upstream.tls import WrongKey
 from caseus.upstream.urls import shown
 
 _CHUNK = 262_144
@@ -29,8 +31,8 @@ _DRAINED = 65_536  # bytes of an error's text that are read so that the connecti
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 
 
-class Unreachable(Unavailable):
-    """The upstream as a whole doesn't answer; what else is Unavailable may be one page's fault."""
+class Unauthorized(Unavailable):
+    """It wants other credentials, or none at all (401, 403): to ask again is no use."""
 
 
 @contextmanager
@@ -46,25 +48,36 @@ def told(url: str) -> Iterator[None]:
 
 
 def _reason(error: HTTPError) -> str:
+    if isinstance(error, ProxyError) and isinstance(error.original_error, WrongKey):
+        error = error.original_error  # it was the tunnel's other end
     if isinstance(error, ProxyError):
         return "can't be reached through the configured proxy"
     if isinstance(error, NameResolutionError):
         return "has a name that can't be resolved"
     if isinstance(error, NewConnectionError):
         return "can't be reached"
+    if isinstance(error, WrongKey):
+        return "shows another key than spki_sha256 names"
     if isinstance(error, SSLError):
         return "has no certificate that this machine trusts, or no TLS that it speaks"
     return "broke the connection off"
 
 
 class Response:
-    """A context manager that gives the connection back. `url` is the final one, after redirects."""
+    """A context manager that gives the connection back. `url` is the final one, after redirects.
 
-    def __init__(self, raw: BaseHTTPResponse, url: str, *, clock: Callable[[], float] = time.time) -> None:
+    `circuit`: its origin's, which hears how the answer went.
+    """
+
+    def __init__(
+        self, raw: BaseHTTPResponse, url: str, circuit: Circuit, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._raw = raw
         self._clock = clock
+        self._circuit = circuit
         self.url = url
         self.status = raw.status
+        self._tell_circuit()
 
     def header(self, name: str) -> str | None:
         return self._raw.headers.get(name)
@@ -121,17 +134,19 @@ class Response:
         if self.status in (404, 410):
             raise NotFound(f"the upstream has no {what}")
         if self.status not in (200, 206):
-            raise Unavailable(
-                f"the upstream answers {self.status} for {shown(self.url)}",
-                kind="upstream",
-                retry_after=self.retry_after,
-            )
+            raise self._failure(Unauthorized if self.status in (401, 403) else Unavailable)
 
     def chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
         """The body as it was sent (nothing is decoded), in pieces as they come in."""
-        with told(self.url):
-            while data := self._raw.read1(size, decode_content=False):
-                yield data
+        try:
+            with told(self.url):
+                while data := self._raw.read1(size, decode_content=False):
+                    yield data
+        except Unreachable as error:
+            self._circuit.failed(error)
+            raise
+        if self.status in (200, 206):
+            self._circuit.answered()
 
     def body(self, limit: int, deadline: float | None = None) -> bytes:
         """The whole body, decoded from gzip; Unavailable beyond `limit` bytes or the deadline (monotonic seconds)."""
@@ -166,6 +181,20 @@ class Response:
             if deadline is not None and time.monotonic() > deadline:
                 raise Unavailable(f"the upstream took too long: {shown(self.url)}", kind="timeout")
             yield chunk
+
+    def _tell_circuit(self) -> None:
+        """What the head says of the origin as a whole. A good one is a whole answer only with its body."""
+        if self.status == 429 or (self.status == 503 and self.retry_after is not None):
+            self._circuit.told_to_wait(self.retry_after, self._failure(Unavailable))
+        elif self.status >= 500:
+            self._circuit.failed(self._failure(Unavailable), self.url)
+        elif self._circuit.is_open or self.status not in (200, 206):
+            self._circuit.answered()
+
+    def _failure(self, kind: type[Unavailable]) -> Unavailable:
+        return kind(
+            f"the upstream answers {self.status} for {shown(self.url)}", kind="upstream", retry_after=self.retry_after
+        )
 
     def _range(self) -> tuple[int, int]:
         match = _CONTENT_RANGE.match(self.header("Content-Range") or "")

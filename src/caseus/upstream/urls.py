@@ -53,13 +53,23 @@ def without_userinfo(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def basic_auth(url: str) -> str | None:
-    """The Authorization header for the user and password of a URL, None if it has none."""
+def userinfo(url: str) -> tuple[str, str] | None:
+    """User and password of a URL, None if it has neither."""
     parts = urlsplit(url)
     if parts.username is None and parts.password is None:
         return None
-    pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()
+    return unquote(parts.username or ""), unquote(parts.password or "")
+
+
+def basic_auth(url: str) -> str | None:
+    """The Authorization header for the user and password of a URL, None if it has none."""
+    told = userinfo(url)
+    return basic_header(*told) if told is not None else None
+
+
+def basic_header(user: str, password: str) -> str:
+    """The value of Authorization (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def shown(url: str) -> str:

@@ -20,7 +20,7 @@ from caseus.render import HOME_POLICY, home_html, make_page
 from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer
 from caseus.web.caching import scoped, vary
 from caseus.web.conditional import not_modified
-from caseus.web.errors import Refusal, problem_answer, problem_of, unexpected
+from caseus.web.errors import Refusal, problem_answer, problem_of, trouble_of, unexpected
 from caseus.web.files import Asked, Files
 from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
@@ -93,12 +93,21 @@ class App:
             except asyncio.CancelledError:  # the grace time at shutdown is over; nothing else cancels
                 request.failure = "the server stopped"
                 answer = self._told(request, _STOPPING)
-            except Exception:
-                request.failure = "unexpected error"
-                _log.exception("unexpected error", request_id=request.id, path=request.shown_path())
-                answer = problem_answer(unexpected(request.id), request_id=request.id, private=self._private)
+            except Exception as error:
+                answer = self._failed(request, error)
             if answer is not None and outgoing.status is None:
                 await self._finish(request, answer, outgoing)
+
+    def _failed(self, request: Request, error: Exception) -> Answer:
+        """The answer where nobody was ready for the error: the machine's trouble, or a fault of our own."""
+        trouble = trouble_of(error)
+        if trouble is not None:
+            request.failure = str(trouble)
+            _log.error("trouble of the machine", request_id=request.id, error=str(error))
+            return self._told(request, trouble)
+        request.failure = "unexpected error"
+        _log.error("unexpected error", request_id=request.id, path=request.shown_path(), exc_info=error)
+        return problem_answer(unexpected(request.id), request_id=request.id, private=self._private)
 
     async def _finish(self, request: Request, answer: Answer, send: Send) -> None:
         headers = (*answer.headers, ("X-Request-Id", request.id))
@@ -161,7 +170,9 @@ class App:
                 raise Busy("too many logins at once: try again", retry_after=5)
             self._logins += 1
             try:
-                principal = await in_thread(self._threads.people, lambda: access.principal(authorization))
+                principal = await in_thread(
+                    self._threads.people, lambda: access.principal(authorization, request.origin.client)
+                )
             finally:
                 self._logins -= 1
         request.user = principal.name
@@ -187,7 +198,7 @@ class App:
                 base_url=base if index == HOME_INDEX else f"{base}{index}/",
                 index=index,
                 closed=self._private,
-                proxied=self._site.config.upstream is not None,
+                proxied=bool(self._site.config.upstreams),
                 version=__version__,
             ),
             "text/html; charset=utf-8",
@@ -219,7 +230,7 @@ def redirect(request: Request, found: Redirect) -> Answer:
     permanent = HTTPStatus.PERMANENT_REDIRECT if request.method == "POST" else HTTPStatus.MOVED_PERMANENTLY
     query = quote(request.query, safe="!$&'()*+,;=:@/?-._~%")
     location = found.location + (f"?{query}" if query else "")
-    return text_answer(permanent, f"moved to {location}\n", ("Location", location))
+    return text_answer(permanent, f"moved to {found.location}\n", ("Location", location))
 
 
 def hint(path: bytes) -> str:

@@ -7,7 +7,9 @@ server's protocol class copies it from `X-Error-Message`), `X-Error-Message` its
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -23,9 +25,11 @@ from caseus.errors import (
     Invalid,
     NotFound,
     TooLarge,
+    TooManyTries,
     Unavailable,
     UnavailableKind,
 )
+from caseus.tokens import hide_tokens
 from caseus.web.answers import LOCKED_POLICY, PAGE_SECURITY, Answer, Headers
 from caseus.web.caching import scoped, vary
 
@@ -35,6 +39,9 @@ EXISTS = "File already exists"
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="caseus"')
 _MAX_HEADER = 200
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_TROUBLE = (
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES,
+)  # fmt: skip
 _STATUS_OF_KIND: dict[UnavailableKind, HTTPStatus] = {
     "upstream": HTTPStatus.BAD_GATEWAY,
     "timeout": HTTPStatus.GATEWAY_TIMEOUT,
@@ -87,6 +94,8 @@ def problem_of(error: CaseusError | Refusal) -> Problem:
             return Problem(HTTPStatus.FORBIDDEN, (text,))
         case TooLarge():
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, (text,))
+        case TooManyTries():
+            return Problem(HTTPStatus.TOO_MANY_REQUESTS, (text,), _retry(error.retry_after))
         case Busy():
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, (text,), _retry(error.retry_after))
         case Unavailable():
@@ -96,6 +105,16 @@ def problem_of(error: CaseusError | Refusal) -> Problem:
             return Problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, (text,), (("Content-Range", f"bytes */{size}"),))
         case _:
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, (text,))
+
+
+def trouble_of(error: Exception) -> Unavailable | None:
+    """What the machine refuses to whatever request comes next (no more descriptors, a disk that gave up); None for
+    any other error, which is a fault of our own."""
+    if not isinstance(error, OSError) or error.errno not in _TROUBLE:
+        return None
+    reason = os.strerror(error.errno)  # never the error's own words: they have paths
+    kind: UnavailableKind = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "local"
+    return Unavailable(f"the server can't do it now ({reason}): try again", kind=kind, retry_after=5)
 
 
 def unexpected(request_id: str) -> Problem:
@@ -130,7 +149,7 @@ def problem_answer(problem: Problem, *, request_id: str, private: bool, keep_ask
 def header_text(faults: Sequence[str]) -> str:
     """The first fault and how many more, as printable ASCII of at most 200 characters: fit for a reason phrase."""
     more = f" (+{len(faults) - 1} more)" if len(faults) > 1 else ""
-    text = " ".join(_UNPRINTABLE.sub("?", faults[0].replace("\n", " ")).split()) or "error"
+    text = " ".join(_UNPRINTABLE.sub("?", hide_tokens(faults[0]).replace("\n", " ")).split()) or "error"
     room = _MAX_HEADER - len(more)
     return (text if len(text) <= room else text[: room - 3] + "...") + more
 
@@ -140,4 +159,4 @@ def _retry(seconds: float | None) -> Headers:
 
 
 def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return hide_tokens(text).encode("utf-8", "replace").decode()

@@ -19,6 +19,8 @@ MAX_FIELD = 1 << 20
 MAX_DESCRIPTION = 10 << 20
 MAX_TEXT = 16 << 20
 MAX_SIGNATURE = 64 << 10
+_AROUND = MAX_TEXT + MAX_SIGNATURE + (2 << 20)
+"""Of a body, what may stand around the file: text, signature, and the heads of the parts."""
 _BOUNDARY = re.compile(r"[A-Za-z0-9'()+_,./:=? -]{0,69}[A-Za-z0-9'()+_,./:=?-]\Z")  # RFC 2046 section 5.1.1
 
 
@@ -43,6 +45,7 @@ class Intake:
         """Of the file, as the client says it; None until its part begins."""
         self.signature: bytes | None = None
         self._max_file_bytes = max_file_bytes
+        self._left = body_limit(max_file_bytes)
         self._file_bytes = 0
         self._text_bytes = 0
         self._part: MultipartSegment | None = None
@@ -57,6 +60,9 @@ class Intake:
 
     def feed(self, chunk: bytes) -> None:
         """The next bytes of the body."""
+        self._left -= len(chunk)
+        if self._left < 0:  # also what stands before the first boundary and behind the last
+            raise too_large(self._max_file_bytes)
         try:
             for event in self._parser.parse(chunk):
                 if isinstance(event, MultipartSegment):
@@ -136,6 +142,11 @@ class Intake:
             self.pairs.append((part.name or "", value.decode()))
         except UnicodeDecodeError:
             raise Invalid("malformed upload: a text field is not UTF-8") from None
+
+
+def body_limit(max_file_bytes: int) -> int:
+    """How long the body of an upload may be at most, in bytes."""
+    return max_file_bytes + _AROUND
 
 
 def too_large(limit: int) -> TooLarge:

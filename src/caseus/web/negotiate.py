@@ -8,13 +8,14 @@ from urllib.parse import parse_qsl
 
 from caseus.render import HTML, JSON, PLAIN_HTML, ContentType
 
-_ALIASES: Final[Mapping[str, ContentType]] = {
+ALIASES: Final[Mapping[str, ContentType]] = {
     JSON: JSON,
     HTML: HTML,
     PLAIN_HTML: PLAIN_HTML,
     "application/vnd.pypi.simple.latest+json": JSON,
     "application/vnd.pypi.simple.latest+html": HTML,
 }
+"""What `?format=` and Accept may say, and what it means."""
 _OFFERS: Final[tuple[ContentType, ...]] = (JSON, HTML, PLAIN_HTML)
 
 
@@ -33,7 +34,7 @@ def choose_type(accept: str | None, query: bytes = b"") -> ContentType | None:
     """
     for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=False):
         if key == "format":
-            return _ALIASES.get(value.strip().replace(" ", "+").lower())  # a bare + in a query reads as a space
+            return ALIASES.get(value.strip().replace(" ", "+").lower())  # a bare + in a query reads as a space
     items = list(parse_weighted(accept or ""))
     if not items:
         return PLAIN_HTML
@@ -90,7 +91,7 @@ def _quality(offer: ContentType, items: list[Weighted]) -> tuple[float, int]:
 
 
 def _named(offer: ContentType, value: str) -> int | None:
-    if _ALIASES.get(value) == offer:
+    if ALIASES.get(value) == offer:
         return 2
     if value == f"{offer.partition('/')[0]}/*":
         return 1

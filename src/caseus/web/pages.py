@@ -26,6 +26,7 @@ GZIP_LEVEL: Final = 6
 """Fixed, as is the time stamp: else every worker would make another ETag of the same page."""
 _GZIP_FROM: Final = 1024
 _OVERHEAD: Final = 1024
+_SKEW: Final = 60.0  # seconds
 
 
 class Serials(Protocol):
@@ -97,8 +98,10 @@ class Pages:
         return ready, "stale" if ready.validity.stale else "miss"
 
     async def _is_right(self, key: Key, ready: Ready, serial: int) -> bool:
-        until = ready.validity.until
-        if until is not None and self._clock() >= until:
+        now, validity = self._clock(), ready.validity
+        if validity.until is not None and now >= validity.until:
+            return False
+        if validity.fetched is not None and validity.fetched > now + _SKEW:  # the clock was set back: until may be far
             return False
         if ready.serial == serial:  # nothing at all has changed: no question to the database
             return True

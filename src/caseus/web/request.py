@@ -8,48 +8,79 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from caseus.web.forwarded import Origin, TrustedProxies
+from caseus.web.negotiate import ALIASES
 
 CacheMark = Literal["hit", "miss", "stale", "-"]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-_SHOWN_PARAMETERS = frozenset({"format", ":action"})
+_SHOWN = frozenset({*(("format", name) for name in ALIASES), (":action", "file_upload")})
 _MAX_SHOWN = 500
+
+
+class Pace(NamedTuple):
+    """What a client must keep up while its body is waited for; our own work with what came does not count."""
+
+    idle: float = 60.0
+    """Seconds for which nothing may come."""
+    patience: float = 30.0
+    """Seconds for which it may be slower than `rate`."""
+    rate: float = 1024.0
+    """Bytes a second."""
 
 
 class Body:
     """The request's body, read once. `complete`: nothing of it is left."""
 
-    def __init__(self, receive: Receive, *, waits: bool, idle: float = 60.0) -> None:
+    pace: ClassVar[Pace] = Pace()
+
+    def __init__(self, receive: Receive, *, waits: bool, pace: Pace | None = None) -> None:
         self._receive = receive
-        self._idle = idle
+        self._pace = pace or self.pace
+        self._waited = 0.0
+        self._received = 0
+        self._stalled = False
         self.waits = waits
         """The client sends nothing before it is told to (Expect: 100-continue), which the first read does."""
         self.complete = False
         self.started = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """ClientDisconnect if it breaks off; TimeoutError if nothing comes for a minute."""
+        """ClientDisconnect if it breaks off; TimeoutError, which tells why, if it does not keep up its pace."""
         while not self.complete:
             self.started = True
-            async with asyncio.timeout(self._idle):
-                message = await self._receive()
+            message = await self._next()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             self.complete = not message.get("more_body", False)
             if chunk := message.get("body", b""):
+                self._received += len(chunk)
                 yield chunk
+
+    async def _next(self) -> Message:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._pace.idle):
+                message = await self._receive()
+        except TimeoutError:
+            self._stalled = True
+            raise TimeoutError("the upload stopped coming in: nothing for a minute; send it again") from None
+        self._waited += time.monotonic() - began
+        if self._received < (self._waited - self._pace.patience) * self._pace.rate:
+            self._stalled = True
+            raise TimeoutError(f"the upload comes in too slowly: less than {self._pace.rate:.0f} bytes a second")
+        return message
 
     async def drop(self, *, limit: int = 64 << 20, seconds: float = 10.0) -> None:
         """Read and forget what is left, up to the limits: twine sends all of it before it looks at the answer, and a
         connection closed meanwhile shows it a reset instead of the reason."""
-        if self.waits and not self.started:
+        if self._stalled or (self.waits and not self.started):
             return
         dropped = 0
         try:
@@ -115,10 +146,10 @@ class Request:
         )
 
     def shown_path(self) -> str:
-        """Path and query for the log: of the query only the values that can't be secrets."""
+        """Path and query for the log: of the query only what means something here, as anything else may be a secret."""
         shown = self.raw_path.decode("latin-1")
         if self.query:
             pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
-            shown += "?" + "&".join(f"{name}={value if name in _SHOWN_PARAMETERS else '***'}" for name, value in pairs)
+            shown += "?" + "&".join("=".join(pair) if pair in _SHOWN else "***" for pair in pairs)
         printable = "".join(char if " " <= char <= "~" else "?" for char in shown)
         return printable if len(printable) <= _MAX_SHOWN else printable[:_MAX_SHOWN] + "…"

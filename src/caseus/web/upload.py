@@ -12,7 +12,7 @@ from caseus.errors import Invalid
 from caseus.storage import Staged
 from caseus.web.answers import Answer, text_answer
 from caseus.web.errors import Refusal
-from caseus.web.intake import Intake, boundary_of, too_large
+from caseus.web.intake import Intake, body_limit, boundary_of, too_large
 from caseus.web.request import Body, Request
 from caseus.web.threads import Threads, in_thread
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 _BATCH: Final = 256 << 10
 """Bytes written and hashed at a time, in a thread: fewer would cost more in hops than in work."""
 
-_AROUND_THE_FILE: Final = 1 << 20
-_LENGTH = re.compile(r"[0-9]{1,18}\Z")
+_LENGTH = re.compile(r"[0-9]{1,30}\Z", re.ASCII)
 _GONE = frozenset({"submit", "submit_pkg_info", "doc_upload"})
 
 
@@ -60,7 +59,7 @@ class Uploads:
         """What can be refused before the body; the boundary."""
         _check_action(action_of(request.query) or "file_upload")
         length = request.headers.get("content-length")
-        if length is not None and _LENGTH.match(length) and int(length) > self._max_file_bytes + _AROUND_THE_FILE:
+        if length is not None and _LENGTH.match(length) and int(length) > body_limit(self._max_file_bytes):
             raise too_large(self._max_file_bytes)
         boundary = boundary_of(request.headers.get("content-type"))
         if boundary is None:
@@ -76,10 +75,8 @@ class Uploads:
                 intake.feed(chunk)
                 if intake.pending >= _BATCH:
                     await self._write(intake, staged)
-        except TimeoutError:
-            raise Refusal(
-                HTTPStatus.REQUEST_TIMEOUT, "the upload stopped coming in: nothing for a minute; send it again"
-            ) from None
+        except TimeoutError as error:
+            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, str(error)) from None
         intake.finish()
         if intake.pending:
             await self._write(intake, staged)

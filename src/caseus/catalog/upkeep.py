@@ -1,0 +1,194 @@
+"""What upkeep asks of the catalog: to act where nobody can come between, facts put back as they were, and counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import BindParameter, bindparam, delete, func, insert, or_, select, union, update
+
+from caseus.catalog import schema, sql
+from caseus.catalog.database import Database
+from caseus.catalog.rows import CachedTree, FetchedFile, HostedFile, Tombstone, Totals
+from caseus.catalog.writer import Transaction
+
+T = TypeVar("T")
+
+_f, _t, _c, _g = schema.files.c, schema.tombstones.c, schema.claims.c, schema.fetched_files.c
+_p, _j = schema.upstream_pages.c, schema.journal.c
+_tree: BindParameter[str] = bindparam("tree")
+_name: BindParameter[str] = bindparam("name")
+_filename: BindParameter[str] = bindparam("filename")
+
+_row = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename))
+_claim = sql.Statement(select(_c.until).where(_c.tree == _tree, _c.filename == _filename))
+_drop_claim = sql.Statement(delete(schema.claims).where(_c.tree == _tree, _c.filename == _filename))
+_grave = sql.Statement(select(_t.tree).where(_t.tree == _tree, _t.filename == _filename))
+_insert = sql.Statement(insert(schema.files))
+_bury = sql.Statement(insert(schema.tombstones))
+_accounts = {
+    table: (sql.Statement(select(table)), sql.Statement(insert(table))) for table in (schema.users, schema.tokens)
+}
+_clear_stored = sql.Statement(update(schema.fetched_files).values(stored=False))
+
+_hosted_counts = sql.Statement(
+    select(
+        func.count(_f.project.distinct()).label("projects"),
+        func.count().label("files"),
+        func.coalesce(func.sum(_f.size), 0).label("bytes"),
+        func.max(_f.uploaded).label("last_upload"),
+    ).where(or_(_tree == "", _f.tree == _tree))
+)
+_counts = {
+    name: sql.Statement(select(func.count().label("number")).select_from(table))
+    for name, table in (
+        ("tombstones", schema.tombstones),
+        ("users", schema.users),
+        ("tokens", schema.tokens),
+        ("journal_entries", schema.journal),
+    )
+}
+_trees = sql.Statement(union(select(_g.tree), select(_p.tree)).order_by("tree"))
+_cached = sql.Statement(
+    select(
+        func.count().label("files"),
+        func.coalesce(func.sum(_g.size), 0).label("bytes"),
+        func.min(_g.used).label("oldest"),
+        func.max(_g.used).label("newest"),
+    ).where(_g.tree == _tree, _g.stored.is_(True))
+)
+_pages = sql.Statement(select(func.count().label("number")).where(_p.tree == _tree))
+_unused = sql.Statement(
+    select(schema.fetched_files).where(_g.stored.is_(True), _g.used < bindparam("before")).order_by(_g.used)
+)
+_fetched_named = sql.Statement(select(schema.fetched_files).where(_g.filename == _filename).order_by(_g.tree))
+
+
+class Upkeep(Database):
+    """Reads answer at once; writes return when they are durable."""
+
+    def alone(self, action: Callable[[], T]) -> T:
+        """Do something under the lock of all processes, where no fact and no list can change; keep it short."""
+        return self.writer.write(lambda _: action())
+
+    def discard(self, tree: str, filename: str, sidecar: str, action: Callable[[], None]) -> bool:
+        """Do away with bytes that no fact knows, while nobody can claim or publish their name; whether it was done.
+
+        `sidecar`: its ending, "" for the file itself. A row that has it, or a live claim on the name, forbids it. An
+        upload whose lease is over loses its claim, so that it can't publish what was just taken from under it.
+        """
+
+        def job(transaction: Transaction) -> bool:
+            name = {"tree": tree, "filename": filename}
+            row = transaction.row(_row, name)
+            if row is not None:
+                has = {"": True, ".metadata": row["metadata_sha256"] is not None, ".asc": bool(row["has_sig"])}
+                if has.get(sidecar, True):
+                    return False
+            claim = transaction.row(_claim, name)
+            if claim is not None and claim["until"] > transaction.now:
+                return False
+            transaction.execute(_drop_claim, name)
+            action()
+            return True
+
+        return self.writer.write(job)
+
+    # Facts put back.
+
+    def reinstate(self, files: Iterable[HostedFile], tombstones: Iterable[Tombstone], *, actor: str) -> list[str]:
+        """Write facts as they were, each with a journal entry; the filenames that were taken already, which it leaves.
+
+        A tree has each filename once, in whichever project.
+        """
+
+        def job(transaction: Transaction) -> list[str]:
+            taken = []
+            for statement, fact in [(_insert, file) for file in files] + [(_bury, grave) for grave in tombstones]:
+                name = {"tree": fact.tree, "filename": fact.filename}
+                if transaction.row(_row, name) is not None or transaction.row(_grave, name) is not None:
+                    taken.append(fact.filename)
+                    continue
+                transaction.execute(statement, msgspec.structs.asdict(fact))
+                transaction.change(fact.tree, fact.project)
+                detail = "a tombstone" if statement is _bury else ""
+                transaction.journal(
+                    "reindex", actor=actor, project=fact.project, sha256=fact.sha256, detail=detail, **name
+                )
+            return taken
+
+        return self.writer.write(job)
+
+    def adopt_accounts(self, other: Path, *, actor: str) -> int | None:
+        """Take over users and tokens of another catalog; the number of users, None if it can't be read."""
+        try:
+            with closing(sqlite3.connect(f"{other.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                connection.row_factory = sqlite3.Row
+                found = {
+                    table: [dict(row) for row in sql.rows(connection, read, {})]
+                    for table, (read, _) in _accounts.items()
+                }
+        except sqlite3.Error:
+            return None
+
+        def job(transaction: Transaction) -> int:
+            for table, (_, write) in _accounts.items():
+                for row in found[table]:
+                    transaction.execute(write, row)
+            transaction.add("users")
+            for user in found[schema.users]:
+                transaction.journal("user-add", actor=actor, detail=f"{user['name']}, kept from the catalog before")
+            return len(found[schema.users])
+
+        return self.writer.write(job)
+
+    def raise_serial(self, number: int) -> None:
+        """Let the serial go on from there, if it is not beyond it already."""
+        self.writer.write(lambda tx: tx.add("serial", max(0, number - tx.counter("serial"))))
+        self.adopt_serial()
+
+    def clear_stored(self) -> None:
+        """Say that no fetched bytes are there; what is known of the files stays."""
+
+        def job(transaction: Transaction) -> None:
+            transaction.execute(_clear_stored, {})
+            transaction.add("cache", -transaction.counter("cache"))
+
+        self.writer.write(job)
+
+    # Counts, and what the cache has.
+
+    def totals(self, tree: str = "") -> Totals:
+        """Of everything; `tree` narrows what is published here to one index."""
+        hosted = self._rows(_hosted_counts, tree=tree)[0]
+        counts = {name: self._rows(statement)[0]["number"] for name, statement in _counts.items()}
+        return Totals(**dict(hosted), **counts)
+
+    def cached_trees(self) -> list[CachedTree]:
+        """One for each upstream that anything is known of."""
+        return [
+            CachedTree(
+                tree=row["tree"],
+                pages=self._rows(_pages, tree=row["tree"])[0]["number"],
+                **dict(self._rows(_cached, tree=row["tree"])[0]),
+            )
+            for row in self._rows(_trees)
+        ]
+
+    def unused_since(self, before: float) -> list[FetchedFile]:
+        """Stored files that nobody read after that moment, the least recently used first."""
+        return [_fetched(row) for row in self._rows(_unused, before=before)]
+
+    def fetched_named(self, filename: str) -> list[FetchedFile]:
+        """What is known of files of that name, of whichever upstream and project."""
+        return [_fetched(row) for row in self._rows(_fetched_named, filename=filename)]
+
+
+def _fetched(row: Any) -> FetchedFile:
+    values = dict(row)
+    del values["used"]
+    return FetchedFile(**{**values, "stored": bool(values["stored"])})
