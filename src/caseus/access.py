@@ -197,7 +197,8 @@ class Access:
         user = self._catalog.user(name)
         if user is None:
             raise Denied(_WRONG, anonymous=True)
-        return Principal(name, RIGHTS["admin" if user.admin else "upload"] & RIGHTS[scope])
+        most = "admin" if user.admin else "read" if user.read_only else "upload"
+        return Principal(name, RIGHTS[most] & RIGHTS[scope])
 
     def _fingerprint(self, authorization: str) -> bytes:
         return hashlib.blake2b(authorization.encode("utf-8", "surrogateescape"), key=self._key, digest_size=16).digest()

@@ -107,6 +107,23 @@ def test_the_matrix(read: str) -> None:
     assert not wrong
 
 
+def test_users_who_may_only_read_and_uploaders_of_a_project() -> None:
+    with CaseusServer() as server:
+        mia, bob = server.add_user("mia", "camembert"), server.add_user("bob", "roquefort")
+        server.cli("project", "uploaders", "acme", "--add", "mia")
+        server.cli("user", "add", "eve", "--read-only", "--password-stdin", input="brie de meaux")
+        refused = upload(server.url, WHEEL, DATA, login=bob)
+        assert (refused.status, refused.reason) == (
+            403,
+            "bob may not upload to acme: ask one of its uploaders, or an administrator",
+        )
+        reader = upload(server.url, WHEEL, DATA, login=("eve", "brie de meaux"))
+        assert reader.status == 403 and reader.reason.startswith("eve may not upload with these credentials")
+        assert upload(server.url, WHEEL, DATA, login=mia).status == 200
+        assert upload(server.url, *make_wheel("acme", "2.0"), login=server.admin).status == 200
+        assert upload(server.url, *make_wheel("other", "1.0"), login=bob).status == 200
+
+
 def test_who_may_not_read_learns_nothing() -> None:
     """Who may not read learns nothing of what is there: the same answer for what is and what is not."""
     with serving("users") as (server, _):

@@ -188,6 +188,13 @@ def test_few_hashes_run_at_once(access: Access, monkeypatch: pytest.MonkeyPatch)
     assert 1 <= most[0] <= 2
 
 
+def test_a_read_only_user_never_uploads(catalog: Catalog, access: Access) -> None:
+    catalog.add_user("eve", password_hash=access.passwords.hash("x"), read_only=True, actor="test")
+    assert access.principal(basic("eve", "x")).rights == {"read"}
+    for scope in SCOPES:  # whatever the token says
+        assert access.principal(f"Bearer {new_token(catalog, 'eve', scope)}").rights == {"read"}
+
+
 @pytest.mark.parametrize("hash", OF_BAR.values(), ids=OF_BAR)
 def test_users_with_hashes_of_other_programs_log_in(catalog: Catalog, access: Access, hash: str) -> None:
     catalog.add_user("foo", password_hash=hash, admin=False, actor="test")

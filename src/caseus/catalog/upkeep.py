@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import BindParameter, bindparam, delete, func, insert, or_, select, union, update
+from sqlalchemy import (
+    BindParameter,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union,
+    update,
+)
 
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
@@ -31,8 +43,11 @@ _grave = sql.Statement(select(_t.tree).where(_t.tree == _tree, _t.filename == _f
 _insert = sql.Statement(insert(schema.files))
 _bury = sql.Statement(insert(schema.tombstones))
 _accounts = {
-    table: (sql.Statement(select(table)), sql.Statement(insert(table))) for table in (schema.users, schema.tokens)
+    # What an older catalog has not is read as `_since`: its columns as they are, its tables as empty.
+    table: (sql.Statement(select(literal_column("*")).select_from(table)), sql.Statement(insert(table)))
+    for table in (schema.users, schema.tokens, schema.uploaders)
 }
+_since: dict[Table, dict[str, Any]] = {schema.users: {"read_only": False}}
 _clear_stored = sql.Statement(update(schema.fetched_files).values(stored=False))
 
 _hosted_counts = sql.Statement(
@@ -124,20 +139,22 @@ class Upkeep(Database):
         return self.writer.write(job)
 
     def adopt_accounts(self, other: Path, *, actor: str) -> int | None:
-        """Take over users and tokens of another catalog; the number of users, None if it can't be read."""
+        """Take over users, tokens and uploaders of another catalog; the number of users, None if it can't be read."""
         try:
             with closing(sqlite3.connect(f"{other.absolute().as_uri()}?mode=ro", uri=True)) as connection:
                 connection.row_factory = sqlite3.Row
+                there = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master")}
                 found = {
-                    table: [dict(row) for row in sql.rows(connection, read, {})]
+                    table: [_since.get(table, {}) | dict(row) for row in sql.rows(connection, read, {})]
                     for table, (read, _) in _accounts.items()
+                    if table.name in there or table is not schema.uploaders
                 }
         except sqlite3.Error:
             return None
 
         def job(transaction: Transaction) -> int:
             for table, (_, write) in _accounts.items():
-                for row in found[table]:
+                for row in found.get(table, ()):
                     transaction.execute(write, row)
             transaction.add("users")
             for user in found[schema.users]:

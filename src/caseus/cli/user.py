@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
@@ -11,13 +12,24 @@ from caseus import names
 from caseus.cli.common import HERE, Switch, UsageError, Where, actor, open_catalog, print_table, show_time
 from caseus.errors import Invalid
 
+if TYPE_CHECKING:
+    from caseus.catalog import User
+
 app = App(name="user", help="People and robots that may log in: add, list, remove, passwd.")
 
 _SHORT = 8
 
 
 @app.command
-def add(name: str, /, *, admin: Switch = False, password_stdin: Switch = False, where: Where = HERE) -> None:
+def add(
+    name: str,
+    /,
+    *,
+    admin: Switch = False,
+    read_only: Switch = False,
+    password_stdin: Switch = False,
+    where: Where = HERE,
+) -> None:
     """Add a user; asks for the password on a terminal.
 
     Parameters
@@ -26,15 +38,20 @@ def add(name: str, /, *, admin: Switch = False, password_stdin: Switch = False, 
         Letters, digits and ._@- only, at most 64.
     admin
         The user may also administer.
+    read_only
+        The user may read where reading needs a login, and never upload.
     password_stdin
         Read the password from standard input.
     """
     check_user_name(name)
+    if admin and read_only:
+        raise UsageError("--admin and --read-only exclude each other")
     password = read_password(stdin=password_stdin)
     from caseus.access import Passwords
 
     with open_catalog(where, make=True) as catalog:
-        catalog.add_user(name, password_hash=Passwords().hash(password), admin=admin, actor=actor())
+        hashed = Passwords().hash(password)
+        catalog.add_user(name, password_hash=hashed, admin=admin, read_only=read_only, actor=actor())
     print(f"added user {name}")
     warn_of_short(password)
 
@@ -43,8 +60,8 @@ def add(name: str, /, *, admin: Switch = False, password_stdin: Switch = False, 
 def list_(*, where: Where = HERE) -> None:
     """List the users."""
     with open_catalog(where) as catalog:
-        rows = [(user.name, "yes" if user.admin else "no", show_time(user.created)) for user in catalog.users()]
-    print_table(("name", "admin", "created"), rows)
+        rows = [(user.name, _rights(user), show_time(user.created)) for user in catalog.users()]
+    print_table(("name", "may", "created"), rows)
 
 
 @app.command
@@ -71,6 +88,10 @@ def passwd(name: str, /, *, password_stdin: Switch = False, where: Where = HERE)
         catalog.set_password(name, password_hash=Passwords().hash(password), actor=actor())
     print(f"changed the password of user {name}")
     warn_of_short(password)
+
+
+def _rights(user: User) -> str:
+    return "administer" if user.admin else "read" if user.read_only else "upload"
 
 
 def check_user_name(name: str) -> None:
