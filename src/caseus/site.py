@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
+from packaging.utils import NormalizedName
+
 from caseus.access import Access
 from caseus.catalog import Catalog, Changes
 from caseus.config import Config
@@ -49,13 +51,20 @@ class Site:
     ) -> None:
         self.config, self.catalog, self.store, self.access = config, catalog, store, access
         self.indexes: Mapping[str, HostedIndex] = MappingProxyType(dict(indexes))
-        self._proxies = proxies
+        self.proxies = proxies
 
     def close(self) -> None:
         """Finish what runs, then let go of everything."""
-        for proxy in self._proxies:
+        for proxy in self.proxies:
             proxy.close()
         self.catalog.close()
+
+    def cache_tree(self, name: NormalizedName) -> str | None:
+        """The tree of the first upstream that is asked for the name; None if none is."""
+        if NamePatterns(self.config.private).match(name):
+            return None
+        asked = zip(_limits(self.config), self.proxies, strict=True)
+        return next((proxy.tree for limit, proxy in asked if limit.match(name)), None)
 
 
 def build(config: Config, *, clock: Callable[[], float] = time.time) -> Site:
@@ -112,9 +121,14 @@ def _proxies(
     )
 
 
+def _limits(config: Config) -> list[NamePatterns]:
+    """For each upstream the names that it is asked for."""
+    return [NamePatterns(upstream.projects or ("*",)) for upstream in config.upstreams]
+
+
 def _compose(config: Config, local: Local, proxies: Sequence[Proxy]) -> Index:
     """What is ours; what `union` names, merged from all upstreams; then the first upstream that knows the name."""
-    limits = [NamePatterns(upstream.projects or ("*",)) for upstream in config.upstreams]
+    limits = _limits(config)
     upstreams = [Only(proxy, limit) for proxy, limit in zip(proxies, limits, strict=True)]
     merged = [Only(Union(upstreams), NamePatterns(config.union))] if config.union else []
     index: Index = FirstFound([local, *merged, *upstreams])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from caseus import __version__
-from caseus.cli import cache, config, import_, index, project, token, user
+from caseus.cli import cache, config, import_, import_stock, index, project, token, user
 from caseus.cli.backup import backup, restore
 from caseus.cli.doctor import doctor
 from caseus.cli.gc import gc
@@ -31,6 +31,10 @@ app.command(project.app)
 app.command(config.app)
 app.command(verify)
 app.command(doctor)
+import_.app.command(import_stock.gocheese)
+import_.app.command(import_stock.pyshop)
+import_.app.command(import_stock.pypiserver)
+import_.app.command(import_stock.devpi)
 app.command(import_.app)
 app.command(index.app)
 app.command(cache.app)

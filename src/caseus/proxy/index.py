@@ -178,7 +178,7 @@ def _seen(file: File, fact: FetchedFile | None) -> File:
             changes["hashes"] = {"sha256": fact.sha256}
         else:
             changes["hashes"] = {**file.hashes, "sha256": fact.sha256}
-        changes["size"] = fact.size
+        changes["size"] = file.size if fact.size is None else fact.size
     if file.upload_time is None and fact is not None and fact.modified is not None:
         changes["upload_time"] = datetime.fromtimestamp(fact.modified, UTC)
     return msgspec.structs.replace(file, **changes)
