@@ -7,6 +7,7 @@ when somebody wants it; and a sha256 that was seen there binds, as if it had bee
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -53,7 +54,9 @@ class Caching:
         dry_run: bool = False,
     ) -> None:
         self._catalog, self._store, self._hosted_tree = catalog, store, hosted_tree
-        self._tree_of, self._limit, self._dry_run = tree_of, limit, dry_run
+        self._tree_of, self._dry_run = tree_of, dry_run
+        self._guard = threading.Lock()
+        self._left = limit - catalog.cache_bytes()
 
     def begin(self, stock: Stock) -> CachedProject | Result:
         """Keep the project's page, if none is here; the reason where the project can't be cached here."""
@@ -123,8 +126,7 @@ class Caching:
             _check_same(copied, listed, row)
             if row is not None and row.stored:
                 return Result(outcome=Outcome.THERE, project=name, filename=file.filename)
-            if self._catalog.cache_bytes() + copied.size > self._limit:
-                raise Invalid("the cache is full: raise cache_bytes, or it is fetched again when somebody wants it")
+            self._spend(copied.size)
             if staged is not None:
                 key = file_key(project.tree, name, file.filename)
                 self._commit(staged, key)
@@ -132,6 +134,13 @@ class Caching:
                 self._catalog.save_fetched(project.tree, name, file.filename, sha256=sha256, size=copied.size)
                 remarks += self._put_signature(each, f"{key}.asc")
         return Result(outcome=Outcome.CACHED, project=name, filename=file.filename, size=copied.size, remarks=remarks)
+
+    def _spend(self, size: int) -> None:
+        """Invalid if the cache has no room for so many bytes more: nothing is evicted for what nobody asks for."""
+        with self._guard:
+            if size > self._left:
+                raise Invalid("the cache is full: raise cache_bytes, or it is fetched again when somebody wants it")
+            self._left -= size
 
     def _commit(self, staged: Staged, key: str) -> None:
         try:

@@ -101,13 +101,13 @@ class Proxy:
             return blob
         files = _offered(page)
         file = next((file for file in files if file.filename == base), None)
-        if file is None or file.url is None or ending == ".provenance":
+        if file is None or ending == ".provenance":
             raise NotFound(f"the upstream lists no file {filename} of {name}")
         source = Source(
             tree=self.tree,
             project=name,
             filename=base,
-            url=file.url,
+            url=file.url or "",  # a page that was imported tells none: the upstream has to answer once
             hashes=file.hashes,
             size=file.size,
             linked=linked_origins(files),
