@@ -346,12 +346,12 @@ def test_the_cache_is_not_filled_beyond_its_size(tmp_path: Path, empty: Path, up
     cheese.add("acme", ACME[0])
     for file in ALPHA:
         cheese.add("alpha", file)
-    (empty / "caseus.toml").write_text(f"cache_bytes = {len(ALPHA[0][1]) * 3 // 2}\n")
+    (empty / "caseus.toml").write_text(f"cache_bytes = {len(ALPHA[0][1]) * 5 // 4}\n")
     done = run_stock(empty, "gocheese", cheese.root, upstream=upstream.url)
     assert (done.code, done.count("taken"), done.count("cached"), done.count("skipped")) == (0, 1, 1, 2)
     assert all("raise cache_bytes" in reason for reason in done.reasons("skipped").values())
     catalog = Catalog.open(empty)
-    assert catalog.cache_bytes() <= len(ALPHA[0][1]) * 3 // 2
+    assert catalog.cache_bytes() <= len(ALPHA[0][1]) * 5 // 4
     catalog.close()
 
 
