@@ -10,6 +10,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from caseus.errors import Invalid
@@ -22,8 +23,7 @@ from caseus.upstream.digests import known_hashes
 
 _PACKAGES = "SELECT id, name, local FROM package ORDER BY name"
 _FILES = """
-    SELECT release_file.filename, release_file.md5_digest, release_file.size
-    FROM release_file JOIN release ON release.id = release_file.release_id
+    SELECT release_file.* FROM release_file JOIN release ON release.id = release_file.release_id
     WHERE release.package_id = ? ORDER BY release_file.filename
 """
 _OWNERS = """
@@ -51,6 +51,9 @@ class Pyshop:
         self.place = str(database)
         self.warnings: list[str] = []
         self._database, self._repository = database, repository
+        with self._connected() as connection:  # before anything is taken
+            for statement in (_PACKAGES, _FILES.replace("?", "0"), _USERS, _PERMISSIONS):
+                connection.execute(f"EXPLAIN {statement}")
         self._owners = self._read_owners()
 
     def accounts(self) -> Iterator[Account | Result]:
@@ -90,7 +93,7 @@ class Pyshop:
         with suppress(Invalid):  # told when its name is looked at
             path = self._repository / check_filename(filename)[0].lower() / filename
         return StockFile(
-            file=File(filename=filename, hashes=hashes, size=size),
+            file=File(filename=filename, hashes=hashes, size=size, upload_time=_created(row)),
             path=path if path is not None and path.is_file() else None,
             fault="" if hashes or not md5 else "its md5 in the database is none",
         )
@@ -115,6 +118,14 @@ class Pyshop:
             raise Invalid(
                 f"{self._database.name} is no SQLite database of pyshop 1.3 that can be read ({error})"
             ) from None
+
+
+def _created(row: sqlite3.Row) -> datetime | None:
+    """When it was uploaded there; SQLAlchemy wrote it, in UTC."""
+    try:
+        return datetime.fromisoformat(str(row["created_at"])).replace(tzinfo=UTC)
+    except (IndexError, ValueError):
+        return None
 
 
 def _account(login: str, password: str | None, permissions: set[str]) -> Account | Result:
