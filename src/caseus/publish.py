@@ -40,7 +40,7 @@ class Publisher:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.tree = hosted_tree(index)
+        self.index, self.tree = index, hosted_tree(index)
         self._catalog, self._store = catalog, store
         self.displaces = tuple(displaces)
         self._clock, self._sleep = clock, sleep

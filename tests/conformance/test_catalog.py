@@ -392,14 +392,14 @@ def test_the_migrations_make_the_schema_that_the_queries_use(tmp_path: Path) -> 
 
 
 def test_no_query_of_a_request_scans_a_table(tmp_path: Path) -> None:
-    from caseus.catalog import accounts, database, fetched, sql
+    from caseus.catalog import accounts, aliases, database, fetched, sql, uploaders
     from caseus.catalog import hosted as hosted_module
 
     Catalog.open(tmp_path).close()
-    small = {"_users", "_tokens", "_drop_claims"}  # listings for people, and the clean-up of a start
+    small = {"_users", "_tokens", "_aliases", "_drop_claims"}  # listings for people, and the clean-up of a start
     plans = {}
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
-        for module in (accounts, database, fetched, hosted_module):
+        for module in (accounts, aliases, database, fetched, hosted_module, uploaders):
             for name, statement in vars(module).items():
                 if isinstance(statement, sql.Statement) and name not in small:
                     text, _ = statement.compiled
@@ -490,7 +490,9 @@ def older(path: Path) -> None:
     """Makes a catalog of the first schema of it, if it is none yet."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         if connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",):
-            connection.executescript("ALTER TABLE users DROP COLUMN read_only; DROP TABLE uploaders")
+            connection.executescript(
+                "ALTER TABLE users DROP COLUMN read_only; DROP TABLE uploaders; DROP TABLE aliases"
+            )
             connection.execute("UPDATE alembic_version SET version_num = '0001'")
 
 
@@ -531,12 +533,14 @@ def test_accounts_of_a_catalog_of_the_first_schema_are_adopted(tmp_path: Path) -
     catalog = Catalog.open(tmp_path / "old")
     catalog.add_user("alice", password_hash="x", admin=True, actor="test")
     catalog.change_uploaders(MAIN, "acme", add=["alice"], actor="test")
+    catalog.add_alias("mia/dev", "main", actor="test")
     catalog.close()
     for number in range(2):
         with_accounts = Catalog.open(tmp_path / f"new{number}")
         assert with_accounts.adopt_accounts(tmp_path / "old/catalog.sqlite", actor="test") == 1
         assert [(user.name, user.admin, user.read_only) for user in with_accounts.users()] == [("alice", True, False)]
         assert with_accounts.uploaders(MAIN, "acme") == ["alice"][number:]
+        assert with_accounts.alias("mia/dev") == ("main", None)[number]
         with_accounts.close()
         older(tmp_path / "old/catalog.sqlite")
 

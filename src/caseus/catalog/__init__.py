@@ -9,6 +9,7 @@ from typing import Self
 
 from caseus.catalog import journal
 from caseus.catalog.accounts import Accounts
+from caseus.catalog.aliases import Aliases
 from caseus.catalog.fetched import Fetched
 from caseus.catalog.hosted import LEASE, Claim, ClaimState, Hosted
 from caseus.catalog.migration import migrate
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 
-class Catalog(Hosted, Fetched, Accounts, Uploaders, Upkeep):
+class Catalog(Hosted, Fetched, Accounts, Uploaders, Aliases, Upkeep):
     """Every write returns when it is durable and seen by the next read of any process.
 
     Raises Unavailable("local") if the database can't be read or written, Unavailable("full") if the disk is full.

@@ -138,6 +138,14 @@ uploaders = Table(
     Column("user", String, primary_key=True),
 )
 
+# Paths under which clients know an index from another server (devpi's USER/NAME).
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("path", String, primary_key=True),
+    Column("index", String, nullable=False),
+)
+
 # Tokens are random strings; only their sha256 is stored.
 tokens = Table(
     "tokens",

@@ -45,7 +45,7 @@ _bury = sql.Statement(insert(schema.tombstones))
 _accounts = {
     # What an older catalog has not is read as `_since`: its columns as they are, its tables as empty.
     table: (sql.Statement(select(literal_column("*")).select_from(table)), sql.Statement(insert(table)))
-    for table in (schema.users, schema.tokens, schema.uploaders)
+    for table in (schema.users, schema.tokens, schema.uploaders, schema.aliases)
 }
 _since: dict[Table, dict[str, Any]] = {schema.users: {"read_only": False}}
 _clear_stored = sql.Statement(update(schema.fetched_files).values(stored=False))
@@ -139,7 +139,10 @@ class Upkeep(Database):
         return self.writer.write(job)
 
     def adopt_accounts(self, other: Path, *, actor: str) -> int | None:
-        """Take over users, tokens and uploaders of another catalog; the number of users, None if it can't be read."""
+        """Take over users, tokens, uploaders and aliases of another catalog.
+
+        The number of users; None if it can't be read.
+        """
         try:
             with closing(sqlite3.connect(f"{other.absolute().as_uri()}?mode=ro", uri=True)) as connection:
                 connection.row_factory = sqlite3.Row
@@ -147,7 +150,7 @@ class Upkeep(Database):
                 found = {
                     table: [_since.get(table, {}) | dict(row) for row in sql.rows(connection, read, {})]
                     for table, (read, _) in _accounts.items()
-                    if table.name in there or table is not schema.uploaders
+                    if table.name in there or table in (schema.users, schema.tokens)
                 }
         except sqlite3.Error:
             return None

@@ -29,8 +29,10 @@ def print_report(report: Report, plan: Plan | None, url: str, *, as_json: bool) 
         return
     if plan is None:
         _print_outcomes(report)
+        _print_users(report, "taken")
     else:
         _print_plan(plan)
+        _print_users(report, "to take")
     _print_details(report)
 
 
@@ -65,11 +67,16 @@ def _print_outcomes(report: Report) -> None:
         if count or outcome in (Outcome.TAKEN, Outcome.THERE)
     ]
     print_table(("outcome", "files", "bytes"), rows)
-    _print_users(report)
 
 
-def _print_users(report: Report) -> None:
-    told = [f"{count} {outcome.value}" for outcome, count in report.users.items() if count]
+def _print_users(report: Report, taken: str) -> None:
+    from caseus.importers.report import Outcome
+
+    told = [
+        f"{count} {taken if outcome is Outcome.TAKEN else outcome.value}"
+        for outcome, count in report.users.items()
+        if count
+    ]
     if told:
         print("users:", ", ".join(told))
 

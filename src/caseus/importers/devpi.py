@@ -89,6 +89,7 @@ class Devpi:
     def __init__(self, folder: Path, index: str) -> None:
         self.place = str(folder)
         self.warnings: list[str] = []
+        self.aliases = [index]
         self._folder = folder
         export = _decode(_read(folder / "dataindex.json"), _Export, "dataindex.json")
         if str(export.dumpversion) not in ("1", "2"):

@@ -50,6 +50,7 @@ class GoCheese:
     def __init__(self, folder: Path, passwd: str | None = None) -> None:
         self.place = str(folder)
         self.warnings: list[str] = []
+        self.aliases: list[str] = []
         self._folder, self._passwd = folder, passwd
 
     def accounts(self) -> Iterator[Account | Result]:

@@ -32,6 +32,7 @@ class Pypiserver:
     def __init__(self, folder: Path, htpasswd: str | None = None) -> None:
         self.place = str(folder)
         self.warnings: list[str] = []
+        self.aliases: list[str] = []
         self._folder, self._htpasswd = folder, htpasswd
 
     def accounts(self) -> Iterator[Account | Result]:

@@ -50,6 +50,7 @@ class Pyshop:
     def __init__(self, database: Path, repository: Path) -> None:
         self.place = str(database)
         self.warnings: list[str] = []
+        self.aliases: list[str] = []
         self._database, self._repository = database, repository
         with self._connected() as connection:  # before anything is taken
             for statement in (_PACKAGES, _FILES.replace("?", "0"), _USERS, _PERMISSIONS):

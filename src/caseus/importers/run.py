@@ -69,6 +69,7 @@ class StockImport:
         # Then only, because a name may be both there, and is ours alone here.
         self._take(self._cached_tasks(stock for stock in stocks if not stock.hosted))
         self._keep_owners(hosted)
+        self._keep_aliases()
         self._warn_of_unprotected(names)
         self.report.warnings += self._reader.warnings
 
@@ -128,6 +129,11 @@ class StockImport:
                 self._catalog.change_uploaders(
                     self._shelf.tree, stock.project, add=stock.owners, actor=self._shelf.actor
                 )
+
+    def _keep_aliases(self) -> None:
+        for path in self._reader.aliases:
+            if not self._shelf.dry_run:
+                self._catalog.add_alias(path, self._shelf.index, actor=self._shelf.actor)
 
     def _uploaders(self, project: str) -> list[str]:
         return self._catalog.uploaders(self._shelf.tree, project)

@@ -29,7 +29,7 @@ class Shelf:
     """Publishes as `actor`; with `dry_run` nothing. Thread-safe."""
 
     def __init__(self, catalog: Catalog, publisher: Publisher, *, actor: str, dry_run: bool = False) -> None:
-        self.tree, self.actor, self.dry_run = publisher.tree, actor, dry_run
+        self.tree, self.index, self.actor, self.dry_run = publisher.tree, publisher.index, actor, dry_run
         self.catalog, self._publisher = catalog, publisher
         self._yanks = Yanks(catalog, publisher.tree)
 

@@ -55,6 +55,8 @@ class Reader(Protocol):
     @property
     def place(self) -> str: ...  # where it is read, for people
     @property
+    def aliases(self) -> list[str]: ...  # paths under which clients knew the index there
+    @property
     def warnings(self) -> list[str]: ...  # what the owner should know, once all was read
     def accounts(self) -> Iterator[Account | Result]: ...
     def stocks(self) -> Iterator[Stock | Result]: ...

@@ -128,7 +128,7 @@ class App:
         found = (
             Redirect(f"{self._prefix.decode().rpartition('/')[2]}/", "home")
             if path is None
-            else parse_path(path, self._site.indexes.keys())
+            else parse_path(path, self._site.indexes.keys(), self._site.catalog.alias)
         )
         if found is None:
             raise Refusal(HTTPStatus.NOT_FOUND, hint(path or b""))

@@ -1,4 +1,4 @@
-"""Users who may only read, and who may upload to a project."""
+"""Users who may only read, who may upload to a project, and paths of indexes on other servers."""
 
 from __future__ import annotations
 
@@ -18,4 +18,9 @@ def upgrade() -> None:
         sa.Column("tree", sa.String, primary_key=True),
         sa.Column("project", sa.String, primary_key=True),
         sa.Column("user", sa.String, primary_key=True),
+    )
+    op.create_table(
+        "aliases",
+        sa.Column("path", sa.String, primary_key=True),
+        sa.Column("index", sa.String, nullable=False),
     )
