@@ -11,7 +11,8 @@ from caseus.importers.recfile import parse_records
 def test_fields_comments_and_continuations() -> None:
     data = (
         b"# by GoCheese\n%rec: Metadata\n\n"
-        b"Metadata_Version: 2.1\nName: acme\nClassifier: first\nClassifier: second\nVersion:1.0\nDescription: one\n+ two\n+\n+three\n"
+        b"Metadata_Version: 2.1\nName: acme\nClassifier: first\nClassifier: second\nVersion:1.0\n"
+        b"Description: one\n+ two\n+\n+three\n"
         b"\n\nName: acme\nRequires-Python: >=3.8\nno field\n+ of nothing\n"
     )
     assert parse_records(data) == (
