@@ -111,7 +111,7 @@ class Devpi:
         """All users of the server: who may upload to this index may here, `root` may administer, others may read."""
         for name, user in sorted(self._users.items()):
             if not user.pwhash or user.pwsalt:
-                reason = "its password is stored as devpi-server before 5 did: add it by `caseus user add`"
+                reason = "its password is stored in a form older than argon2: add it by `caseus user add`"
                 yield Result(outcome=Outcome.SKIPPED, user=ascii(name)[1:-1], reason=reason)
                 continue
             if name == "root" and verify(user.pwhash, ""):
