@@ -217,6 +217,20 @@ class TestBadUpstreams:
         assert read_all(proxied.proxy.open(ALPHA, LARGE[0])) == LARGE[1]
 
 
+    def test_no_descriptors(self, proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who can't read the part gives its lock back: the next one fills it."""
+
+        def none_left(*_: object) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        proxied.proxy.project(ALPHA)
+        monkeypatch.setattr("caseus.fill.part.Part.follow", none_left)
+        with pytest.raises(Unavailable, match="Too many open files"):
+            proxied.proxy.open(ALPHA, LARGE[0])
+        monkeypatch.undo()
+        assert read_all(proxied.proxy.open(ALPHA, LARGE[0])) == LARGE[1]
+
+
 class TestDigests:
     @pytest.mark.parametrize("algorithm", ["sha512", "sha384", "blake2b", "sha3_256", "md5"])
     def test_others(self, proxied: Proxied, upstream: FakeUpstream, algorithm: str) -> None:

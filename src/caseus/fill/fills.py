@@ -115,10 +115,13 @@ class Fills:
             if stored is not None:
                 return stored[0], True
             self._refuse_wrong(source)
+            lock = None
             try:
                 lock = part.take()
                 fd = part.follow()  # before the filler runs: it takes the name away at its end
             except OSError as error:
+                if lock is not None:
+                    os.close(lock)
                 raise _unwritable(error) from error
             if self._is_filled(source, part, lock, fd) and fd is not None:
                 return fd, False
