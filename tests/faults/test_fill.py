@@ -206,6 +206,19 @@ class TestBadUpstreams:
             with pytest.raises(Unavailable, match="wrong sha256"):
                 drain(blob)
 
+    def test_a_late_reader_is_told_of_its_own_attempt(self, proxied: Proxied, upstream: FakeUpstream) -> None:
+        """Though by then others have failed as well, with other words."""
+        blobs = []
+        for status in (500, 403):
+            upstream.fail(Fault("status", status=status), path_of(LARGE))
+            blobs.append(proxied.proxy.open(ALPHA, LARGE[0]))
+            upstream.wait_for(path_of(LARGE), len(blobs))
+            until(lambda: proxied.leftovers() == [])
+        for blob, status in zip(blobs, (500, 403), strict=True):
+            with pytest.raises(Unavailable, match=f"answers {status}") as caught:
+                drain(blob)
+            assert caught.value.kind == "upstream"
+
     def test_no_space(self, proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: object) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -215,7 +228,6 @@ class TestBadUpstreams:
         assert_refused(proxied, LARGE, "no space left", "full")
         monkeypatch.undo()
         assert read_all(proxied.proxy.open(ALPHA, LARGE[0])) == LARGE[1]
-
 
     def test_no_descriptors(self, proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
         """Who can't read the part gives its lock back: the next one fills it."""
