@@ -61,7 +61,7 @@ class Controls:
         self._write(self.offset, self.dns, hasty)
 
     def _read(self) -> tuple[float, int, bool]:
-        return _LAYOUT.unpack_from(self._map)  # type: ignore[return-value]
+        return _LAYOUT.unpack_from(self._map)
 
     def _write(self, offset: float, dns: Dns, hasty: bool) -> None:
         _LAYOUT.pack_into(self._map, 0, offset, _DNS.index(dns), hasty)
@@ -103,7 +103,7 @@ def _hook_timeouts(controls: Controls) -> None:
     def keep(upstream: client.Upstream, given: client.Timeouts) -> None:
         upstream.__dict__["timeouts"] = given
 
-    client.Upstream.timeouts = property(timeouts, keep)  # type: ignore[assignment, misc]
+    client.Upstream.timeouts = property(timeouts, keep)  # type: ignore[assignment]
 
 
 def main() -> NoReturn:

@@ -2,9 +2,9 @@
 
 The verdict is in the mode of the part's inode, so that whoever has it open reads it in one fstat, also when its name is
 gone: a part that its owner can write is open; one that can't be written is verified if the group can read it, else it
-failed. The rest (size, ETag, the error in words) is a small JSON file beside it, replaced whole, with the inode's number
-in its name: what the next attempt tells doesn't hide what became of this one. One that carries a size goes before its
-part does, so that an inode number that is used again never meets it.
+failed. The rest (size, ETag, the error in words) is a small JSON file beside it, replaced whole, with the number of the
+inode in its name: what the next attempt tells doesn't hide what became of this one. One that carries a size goes before
+its part does, so that an inode number that is used again never meets it.
 """
 
 from __future__ import annotations
