@@ -35,6 +35,7 @@ HELD_BACK = 65_536
 CLIENTS = 24
 YEAR = 366 * 86_400.0
 NO_DIGEST = Options(hashes=False)
+NOTHING = Options(hashes=False, size=False)
 WRONG = sha256(b"other bytes")
 
 
@@ -242,10 +243,12 @@ ROWS = {
     "short": Row(raw(b"PK", "application/zip"), subjects=("file", "metadata")),
     "lying-etag": Row(same_etag, subjects=("page", "file"), harmless=("page",), stale=False),
     "no-digest": Row(lists(hashes=False), harmless=ALL, stale=False, told=NO_DIGEST, listed=True),
-    "no-digest-cut": Row(answers(Fault("cut")), subjects=("file",), told=NO_DIGEST),
-    "no-digest-cut-chunked": Row(answers(Fault("cut-chunked")), subjects=("file",), told=NO_DIGEST),
-    "no-digest-html": Row(answers(Fault("html")), subjects=("file",), told=NO_DIGEST),
-    "no-digest-empty": Row(raw(b"", "application/zip"), subjects=("file",), told=NO_DIGEST),
+    "no-digest-nor-size": Row(lists(hashes=False, size=False), harmless=ALL, stale=False, told=NOTHING, listed=True),
+    "no-digest-cut": Row(answers(Fault("cut")), subjects=("file",), told=NOTHING),
+    "no-digest-cut-chunked": Row(answers(Fault("cut-chunked")), subjects=("file",), told=NOTHING),
+    "no-digest-html": Row(answers(Fault("html")), subjects=("file",), told=NOTHING),
+    "no-digest-empty": Row(raw(b"", "application/zip"), subjects=("file",), told=NOTHING),
+    "no-digest-short": Row(raw(b"PK", "application/zip"), subjects=("file",), told=NO_DIGEST),
     # Nothing is wrong but our own clock.
     "clock-a-year-ahead": Row(clock(YEAR), harmless=ALL, stale=False),
     "clock-a-year-behind": Row(clock(-YEAR), harmless=ALL, stale=False),

@@ -6,7 +6,7 @@ with World(folder, "http") as world:
     world.upstream.fail(Fault("hang"), package.page_path)
     world.wire.fail(TcpFault(reset=100))
     world.controls.dns = "fails"
-    world.controls.hasty = True                # time limits of half a second; else those that people get
+    world.controls.hasty = True                # time limits of a third of a second; else those of everybody
     world.heal()                               # everything is as it should be, and pauses are over
 """
 
@@ -122,7 +122,7 @@ class Package:
     def __init__(self, world: World, name: str, size: int, told: Options | None) -> None:
         self.world, self.name = world, name
         padding = random.Random(name).randbytes(size)
-        self.filename, self.data = make_wheel(name, "1.0", files={f"{name}/padding": padding})
+        self.filename, self.data = make_wheel(name, "1.0", files={f"{name}/padding": padding}, compress=False)
         self.metadata = metadata(name, "1.0")
         self.options = Options(metadata=self.metadata) if told is None else told
         self.publish()

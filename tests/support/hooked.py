@@ -24,11 +24,11 @@ FOREIGN = "elsewhere.test"
 Dns = Literal["works", "fails", "hangs"]
 _DNS: tuple[Dns, ...] = ("works", "fails", "hangs")
 _LAYOUT = struct.Struct("<dB?")
-_HASTY = (0.5, 0.5, 1.0, 0.5)  # seconds, in the order of caseus.upstream.Timeouts
+_HASTY = (0.3, 0.3, 0.6, 0.3)  # seconds, in the order of caseus.upstream.Timeouts
 
 
 class Controls:
-    """`offset`: seconds by which the process's clock is wrong; `hasty`: whether it waits for half a second only."""
+    """`offset`: seconds by which the process's clock is wrong; `hasty`: whether it waits for a third of a second only."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
