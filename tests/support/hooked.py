@@ -28,7 +28,7 @@ _HASTY = (0.3, 0.3, 0.6, 0.3)  # seconds, in the order of caseus.upstream.Timeou
 
 
 class Controls:
-    """`offset`: seconds by which the process's clock is wrong; `hasty`: whether it waits for a third of a second only."""
+    """`offset`: seconds by which the process's clock is wrong; `hasty`: whether it waits 0.3 seconds only."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
