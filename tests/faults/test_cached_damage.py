@@ -1,4 +1,4 @@
-"""Cached files that a disk damaged: what is too short or too long is fetched again, what is as long is found and healed."""
+"""Cached files that a disk damaged: one of another length is fetched again, one that is as long `verify` finds."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def test_other_bytes_of_the_same_length(server: CaseusServer, upstream: FakeUpst
     stored(server).write_bytes(changed)
     found = server.cli("verify")
     assert found.returncode == 1 and "wrong digest" in found.stdout and FILE[0] in found.stdout
-    assert server.cli("verify", "--repair").returncode == 0
+    repaired = server.cli("verify", "--repair")
+    assert repaired.returncode == 1 and "1 damages found" in repaired.stderr and "1 repaired" in repaired.stderr
     assert get(server) == FILE[1]
     assert server.cli("verify").returncode == 0
     assert upstream.count(upstream.file_path("cold", FILE[0])) == 2

@@ -187,8 +187,9 @@ class Writer:
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
-        # Who waited behind a group that met a locked database has less left: nobody waits for two time limits.
-        deadline = min((waiting.since for waiting in group), default=time.monotonic()) + _PATIENCE
+        # Who waited behind a group that met a locked database has less left: nobody waits for two time limits. What is
+        # written when nobody waits can wait for the next time.
+        deadline = min((waiting.since + _PATIENCE for waiting in group), default=time.monotonic())
         try:
             with exclusive(self._lock, timeout=_left(deadline)):
                 self._transact(self._connected(_left(deadline)), group, outcomes)
