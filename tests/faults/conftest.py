@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.dying import Worker
 
 
 @pytest.fixture
@@ -19,3 +22,16 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="caseus-test-", dir=shared) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the system's takes longer than anything else where clients are made again and again."""
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)

@@ -121,7 +121,7 @@ class Fills:
         raise Unavailable(f"the cache can't begin to fetch {source.filename}: try again", kind="local", retry_after=1)
 
     def _begin_to_follow(self, part: Part) -> tuple[int | None, int | None]:
-        """The lock, if it was free, and a descriptor for reading; that before a filler runs, who takes the name away."""
+        """The lock, if it was free, and a descriptor for reading: before a filler runs, who takes the name away."""
         lock = None
         try:
             lock = part.take()
