@@ -211,12 +211,12 @@ def check(witness: PreloadedServer, disk: Disk, cut: Cut, login: Login, counts: 
     assert not list((disk.path / ".incoming").iterdir())
     probe = disk.path / cut.probe
     counts.probes_lost += not probe.exists() or probe.stat().st_size < PROBE
+    assert counts.lost == counts.half == counts.blocked == 0, counts
     catalog = Catalog.open(disk.path)
     try:
         assert list(verify(catalog, FilesystemStorage(disk.path), settle=lambda: None)) == []
     finally:
         catalog.close()
-    assert counts.lost == counts.half == counts.blocked == 0, counts
 
 
 def body(server: PreloadedServer, filename: str) -> bytes:

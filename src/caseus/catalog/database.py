@@ -97,7 +97,7 @@ class Database:
         except BaseException as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | UnicodeDecodeError):  # the latter of SQLite's words about a damage
                 raise unreadable(error, self._path) from None
             raise
         with self._guard:

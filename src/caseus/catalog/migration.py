@@ -47,7 +47,10 @@ def current(path: Path) -> str | None:
         if "no such table" in str(error):
             return None
         raise unreadable(error, path) from None
-    except sqlite3.DatabaseError as error:
+    except (
+        sqlite3.DatabaseError,
+        UnicodeDecodeError,
+    ) as error:  # the latter of SQLite's own words
         raise Invalid(
             f"{path.name} is no catalog of caseus, or is damaged ({error}): run `caseus reindex`, or restore a backup"
         ) from None

@@ -14,7 +14,7 @@ _SHARED_MEMORY = 64 * 1024
 """Bytes: a disk with less free has no room for what SQLite makes beside a database, and it says only "I/O error"."""
 
 
-def unreadable(error: sqlite3.Error, path: Path) -> Unavailable:
+def unreadable(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> Unavailable:
     """An unsure catalog is 503 (507 on a full disk) for every name, so that no private name is ever asked upstream."""
     if _is_full(error, path):
         return _full("read")
@@ -32,7 +32,7 @@ def _full(verb: str) -> Unavailable:
     return Unavailable(f"no space left to {verb} the catalog: free some and try again", kind="full")
 
 
-def _is_full(error: sqlite3.Error | OSError, path: Path) -> bool:
+def _is_full(error: Exception, path: Path) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     code = getattr(error, "sqlite_errorcode", None)
