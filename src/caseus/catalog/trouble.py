@@ -9,6 +9,9 @@ from pathlib import Path
 
 from caseus.errors import Unavailable
 
+TROUBLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading may raise: SQLite quotes a damaged schema, and Python can't decode what it quotes."""
+
 _RETRY = 5.0  # seconds
 _SHARED_MEMORY = 64 * 1024
 """Bytes: a disk with less free has no room for what SQLite makes beside a database, and it says only "I/O error"."""

@@ -14,6 +14,7 @@ from sqlalchemy import BindParameter, bindparam, delete, func, insert, or_, sele
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import CachedTree, FetchedFile, HostedFile, Tombstone, Totals
+from caseus.catalog.trouble import TROUBLE
 from caseus.catalog.writer import Transaction
 from caseus.errors import Unavailable
 
@@ -146,7 +147,7 @@ class Upkeep(Database):
                     table: [dict(row) for row in sql.rows(connection, read, {})]
                     for table, (read, _) in _accounts.items()
                 }
-        except sqlite3.Error:
+        except TROUBLE:
             return None
 
         def job(transaction: Transaction) -> int:
