@@ -53,7 +53,7 @@ def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Where a test tells what it counted."""
-    return Figures(request.config.stash.get(LOG, None))
+    return Figures(request.config.stash.get(LOG, None), request.node.nodeid)
 
 
 @pytest.fixture

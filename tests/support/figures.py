@@ -38,14 +38,14 @@ class FigureLog:
 class Figures:
     """Counts of one test. Those of several tests under one name are added up."""
 
-    def __init__(self, log: FigureLog | None) -> None:
-        self._log = log
+    def __init__(self, log: FigureLog | None, test: str) -> None:
+        self._log, self._test = log, test
 
     def add(self, name: str, counts: Mapping[str, int]) -> None:
         """`counts`: words to numbers, in the order in which they are told."""
         print(f"{name}: " + ", ".join(f"{number} {what}" for what, number in counts.items()))
         if self._log is not None:
-            self._log.add(figure=name, counts=counts)
+            self._log.add(test=self._test, figure=name, counts=counts)
 
 
 def machine() -> dict[str, str]:
