@@ -15,6 +15,7 @@ import pytest
 
 from caseus.errors import BadRange, Unavailable
 from caseus.fill import HOLD_BACK
+from caseus.fill.part import Part
 from caseus.storage import Blob, State, file_key
 from support.proxied import ALPHA, LARGE, SMALL, Proxied, path_of, read_all, stored, until
 from support.upstream import FakeUpstream, Fault, Options
@@ -242,18 +243,20 @@ class TestBadUpstreams:
         monkeypatch.undo()
         assert read_all(proxied.proxy.open(ALPHA, LARGE[0])) == LARGE[1]
 
-    def test_no_descriptors(self, proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Who can't read the part gives its lock back: the next one fills it."""
+    def test_no_descriptor_for_the_reader(self, proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It had the lock already, and gives it back: nobody waits for a filler that there is not."""
+        follow = Part.follow
+        shortages = iter([OSError(errno.EMFILE, os.strerror(errno.EMFILE))])
 
-        def none_left(*_: object) -> int:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        def following(part: Part) -> int | None:
+            for shortage in shortages:
+                raise shortage
+            return follow(part)
 
-        proxied.proxy.project(ALPHA)
-        monkeypatch.setattr("caseus.fill.part.Part.follow", none_left)
-        with pytest.raises(Unavailable, match="Too many open files"):
+        monkeypatch.setattr(Part, "follow", following)
+        with pytest.raises(Unavailable, match="the cache can't write"):
             proxied.proxy.open(ALPHA, LARGE[0])
-        monkeypatch.undo()
-        assert read_all(proxied.proxy.open(ALPHA, LARGE[0])) == LARGE[1]
+        assert drain(proxied.proxy.open(ALPHA, LARGE[0])) == LARGE[1]
 
 
 class TestDigests:
