@@ -185,7 +185,7 @@ class TestFirstThatKnows:
         assert caught.value.validity is not None
         assert not world.site.catalog.is_current(caught.value.validity, world.clock.now)
         world.first.projects["alpha"] = [WHEEL]
-        assert world.site._proxies[0].knows(ALPHA)  # nothing is remembered of the name
+        assert world.site.proxies[0].knows(ALPHA)  # nothing is remembered of the name
 
     def test_patterns_keep_an_upstream_out(self, make: Make) -> None:
         """It is not asked about other names, so that it can neither answer for them nor fail them."""
