@@ -66,6 +66,15 @@ class Settings(Where):
         Name or address to listen on (default: 127.0.0.1).
     port
         Port to listen on; 0 takes a free one (default: 8080).
+    bind
+        Where to listen, in place of --host and --port: HOST:PORT, [ADDRESS]:PORT, unix:/PATH, or `systemd` for sockets
+        that it opened; may be repeated.
+    bind_mode
+        Mode of unix sockets, in octal digits (default: 660).
+    tls_cert
+        A PEM file with the certificate and those above it: speak TLS.
+    tls_key
+        A PEM file with the certificate's key, if it is not in the same file.
     upstream
         An index that is asked for what is not here: a URL, `pypi` or `none` (default: pypi); may be repeated, the first
         that knows a name answers.
@@ -92,11 +101,17 @@ class Settings(Where):
     trusted_proxies
         Address or network of a proxy whose X-Forwarded headers are believed; may be repeated.
     workers
-        Serving processes; this version runs one.
+        Serving processes: a number, or `auto` for one a core and at most 4 (default: 1).
+    max_clients
+        How many connections there may be at once (default: as many as open files allow, at most 10000).
     """
 
     host: str | None = None
     port: str | None = None
+    bind: Texts = None
+    bind_mode: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     upstream: Texts = None
     upstream_ttl: str | None = None
     upstream_stale: str | None = None
@@ -110,6 +125,7 @@ class Settings(Where):
     public_url: str | None = None
     trusted_proxies: Texts = None
     workers: str | None = None
+    max_clients: str | None = None
 
 
 HERE = Where()

@@ -3,17 +3,68 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import NamedTuple
 
+from caseus.binds import Bind, InheritedBind, TcpBind, UnixBind
 from caseus.errors import Unavailable
+from caseus.server import unix
 
 BACKLOG = 2048
 _ATTEMPTS = 20
+_FIRST_INHERITED = 3
+"""The descriptor at which inherited sockets begin (sd_listen_fds(3))."""
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
-    """One socket for each address of the host, all on the same port (0: a free one). Unavailable with the reason."""
+class Listener(NamedTuple):
+    """`name`: where it listens, as `bind` has it; of a host with several addresses the first socket has it."""
+
+    socket: socket.socket
+    name: str
+
+
+class Listeners:
+    """All sockets of a server. `close` takes away the paths of its unix sockets too."""
+
+    def __init__(self, listeners: Sequence[Listener], paths: Sequence[unix.Path]) -> None:
+        self.sockets = [each.socket for each in listeners]
+        self.names = list(dict.fromkeys(each.name for each in listeners))
+        """As `bind` has them, but with the ports that were found."""
+        self._paths = paths
+
+    def close(self) -> None:
+        for each in self.sockets:
+            each.close()
+        for path in self._paths:
+            path.remove()
+
+
+def listen(binds: Iterable[Bind], *, mode: int, environ: MutableMapping[str, str]) -> Listeners:
+    """Listen on all of them, or on none: Unavailable with the reason. `mode`: of unix sockets."""
+    listeners: list[Listener] = []
+    paths: list[unix.Path] = []
+    try:
+        for bind in binds:
+            match bind:
+                case TcpBind():
+                    listeners += _listen_on_host(bind)
+                case UnixBind():
+                    sock, path = unix.listen(bind.path, mode, BACKLOG)
+                    paths.append(path)
+                    listeners.append(Listener(sock, str(bind)))
+                case InheritedBind():
+                    listeners += _inherit(environ)
+    except BaseException:
+        Listeners(listeners, paths).close()
+        raise
+    return Listeners(listeners, paths)
+
+
+def _listen_on_host(bind: TcpBind) -> list[Listener]:
+    """One socket for each address of the host, all on the same port (0: a free one)."""
+    host, port = bind.host, bind.port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -21,19 +72,15 @@ def listen(host: str, port: int) -> list[socket.socket]:
     addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     for attempt in range(_ATTEMPTS):
         try:
-            return _listen_on_all(addresses, port)
+            sockets = _listen_on_all(addresses, port)
         except OSError as error:
             # A port that is free at the first address may be taken at the second: draw another.
             if port == 0 and error.errno == errno.EADDRINUSE and attempt + 1 < _ATTEMPTS:
                 continue
             raise Unavailable(_explain(error, host, port), kind="local") from None
+        name = str(TcpBind(host, sockets[0].getsockname()[1]))
+        return [Listener(each, name) for each in sockets]
     raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def address_of(sockets: list[socket.socket], host: str) -> str:
-    """`HOST:PORT` as URLs have it."""
-    port = sockets[0].getsockname()[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _listen_on_all(addresses: Sequence[tuple[int, tuple[object, ...]]], port: int) -> list[socket.socket]:
@@ -72,6 +119,38 @@ def _listen_on_one(family: int, address: tuple[object, ...], *, alone: bool) -> 
         result.close()
         raise
     return result
+
+
+def _inherit(environ: MutableMapping[str, str]) -> list[Listener]:
+    """The sockets of sd_listen_fds(3); the variables are taken away, so that no child takes them for its own."""
+    told = {name: environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
+    count = int(told["LISTEN_FDS"]) if told["LISTEN_FDS"].isdecimal() else 0
+    if told["LISTEN_PID"] != str(os.getpid()) or not count:
+        raise Unavailable(
+            "no sockets were handed over: `systemd` as --bind is for a service that a .socket unit starts", kind="local"
+        )
+    return [_taken_over(descriptor) for descriptor in range(_FIRST_INHERITED, _FIRST_INHERITED + count)]
+
+
+def _taken_over(descriptor: int) -> Listener:
+    try:
+        sock = socket.socket(fileno=descriptor)
+        listens = sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise Unavailable(f"descriptor {descriptor}, which was handed over, is no socket: {error}", kind="local") from None
+    if not listens:
+        sock.close()
+        raise Unavailable(
+            f"descriptor {descriptor}, which was handed over, does not listen: the .socket unit needs ListenStream= "
+            "and Accept=no",
+            kind="local",
+        )
+    sock.set_inheritable(False)
+    sock.setblocking(False)
+    address = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return Listener(sock, f"unix:{address}")
+    return Listener(sock, str(TcpBind(address[0], address[1])))
 
 
 def _explain(error: OSError, host: str, port: int) -> str:
