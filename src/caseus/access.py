@@ -17,11 +17,12 @@ from typing import Literal, NamedTuple
 
 import msgspec
 from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.exceptions import InvalidHashError
 
 from caseus.catalog import Catalog, Token
 from caseus.errors import Busy, Denied, Invalid
 from caseus.logins import LoginLimits
+from caseus.passwords import verify
 from caseus.tokens import check_token, digest
 
 Right = Literal["read", "upload", "admin"]
@@ -69,7 +70,7 @@ class _Verified(NamedTuple):
 
 
 class Passwords:
-    """argon2id (RFC 9106's second recommendation: 64 MiB, 3 passes), few at once."""
+    """argon2id (RFC 9106's second recommendation: 64 MiB, 3 passes), few at once; imported hashes of other formats."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
@@ -80,12 +81,20 @@ class Passwords:
         return self._hasher.hash(password)
 
     def verify(self, hashed: str | None, password: str) -> bool:
-        """Whether the password fits; takes as long for nobody (None) as for a user."""
+        """Whether the password fits; takes as long for nobody (None) as for a user.
+
+        With a hash of another program it takes longer by what that costs: cheap ones tell nothing, bcrypt does.
+        """
         if self._dummy is None:  # for whoever comes first: made for nobody only, it would tell nobody from a user
             self._dummy = self.hash(secrets.token_hex(16))
+        if hashed is None or not self._is_ours(hashed):
+            verify(self._dummy, password)
+        return hashed is not None and verify(hashed, password)
+
+    def _is_ours(self, hashed: str) -> bool:
         try:
-            return self._hasher.verify(hashed or self._dummy, password) and hashed is not None
-        except (Argon2Error, InvalidHashError):
+            return not self._hasher.check_needs_rehash(hashed)
+        except InvalidHashError:
             return False
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ from caseus.access import Access
 from caseus.catalog import Catalog
 from caseus.errors import CaseusError, Denied, TooManyTries
 from caseus.tokens import digest, make_token
+from support.passwords import OF_BAR
 
 UNKNOWN = make_token(lambda count: bytes(count))
 SCOPES = ("read", "upload", "admin")
@@ -167,22 +168,17 @@ def test_last_use_of_a_token_is_noted(catalog: Catalog, access: Access, clock: C
 
 def test_few_hashes_run_at_once(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     running, most, guard, go = [0], [0], threading.Lock(), threading.Event()
-    real = access.passwords._hasher
 
-    class Counting:
-        def hash(self, password: str) -> str:
-            return real.hash(password)
+    def count(hashed: str, password: str) -> bool:
+        with guard:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        go.wait(10)
+        with guard:
+            running[0] -= 1
+        return True
 
-        def verify(self, hashed: str, password: str) -> bool:
-            with guard:
-                running[0] += 1
-                most[0] = max(most[0], running[0])
-            go.wait(10)
-            with guard:
-                running[0] -= 1
-            return True
-
-    monkeypatch.setattr(access.passwords, "_hasher", Counting())
+    monkeypatch.setattr("caseus.access.verify", count)
     threads = [threading.Thread(target=access.principal, args=(basic("alice", f"{n}"),)) for n in range(8)]
     for thread in threads:
         thread.start()
@@ -190,6 +186,30 @@ def test_few_hashes_run_at_once(access: Access, monkeypatch: pytest.MonkeyPatch)
     for thread in threads:
         thread.join()
     assert 1 <= most[0] <= 2
+
+
+@pytest.mark.parametrize("hash", OF_BAR.values(), ids=OF_BAR)
+def test_users_with_hashes_of_other_programs_log_in(catalog: Catalog, access: Access, hash: str) -> None:
+    catalog.add_user("foo", password_hash=hash, admin=False, actor="test")
+    assert access.principal(basic("foo", "bar")).name == "foo"
+    with pytest.raises(Denied, match="wrong user name"):
+        access.principal(basic("foo", "baz"))
+
+
+def test_a_cheap_hash_does_not_tell_a_user_from_nobody(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own costly hash is computed for whoever is not here, and for whose own hash costs nothing."""
+    computed: list[str] = []
+
+    def note(hashed: str, password: str) -> bool:
+        computed.append(hashed)
+        return False
+
+    monkeypatch.setattr("caseus.access.verify", note)
+    ours = access.passwords.hash("x")
+    for known in (None, OF_BAR["sha"], ours):
+        computed.clear()
+        assert not access.passwords.verify(known, "bar")
+        assert [hashed.startswith("$argon2id$v=19$m=64,") for hashed in computed].count(True) == 1
 
 
 def test_guessing_is_slowed_down_before_a_password_is_looked_at(

@@ -10,6 +10,7 @@ from caseus.cli.backup import backup, restore
 from caseus.cli.doctor import doctor
 from caseus.cli.gc import gc
 from caseus.cli.info import info
+from caseus.cli.passwd import passwd_check, passwd_hash
 from caseus.cli.reindex import reindex
 from caseus.cli.serve import serve
 from caseus.cli.verify import verify
@@ -24,6 +25,8 @@ app = App(
 app.command(serve)
 app.command(user.app)
 app.command(token.app)
+app.command(passwd_check)
+app.command(passwd_hash)
 app.command(project.app)
 app.command(config.app)
 app.command(verify)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import getpass
-import re
 import sys
 
 from cyclopts import App
 
+from caseus import names
 from caseus.cli.common import HERE, Switch, UsageError, Where, actor, open_catalog, print_table, show_time
+from caseus.errors import Invalid
 
 app = App(name="user", help="People and robots that may log in: add, list, remove, passwd.")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")
 _SHORT = 8
-_LONGEST = 1024
 
 
 @app.command
@@ -75,15 +74,11 @@ def passwd(name: str, /, *, password_stdin: Switch = False, where: Where = HERE)
 
 
 def check_user_name(name: str) -> None:
-    """UsageError for what nobody can be called. Users and indexes share one name space."""
-    if name == "__token__":
-        raise UsageError("__token__ is what clients call a token: choose another user name")
-    if name == "main":
-        raise UsageError("main is the name of an index, and users and indexes share one name space: choose another")
-    if not _NAME.match(name):
-        raise UsageError(
-            f"invalid user name {name!r}: use letters, digits and ._@- only, at most 64, with a letter or digit first"
-        )
+    """UsageError for what nobody can be called."""
+    try:
+        names.check_user_name(name)
+    except Invalid as error:
+        raise UsageError(f"{name!a}: {error}") from None
 
 
 def read_password(*, stdin: bool) -> str:
@@ -107,11 +102,13 @@ def warn_of_short(password: str) -> None:
 
 
 def _from_stdin() -> str:
-    data = sys.stdin.buffer.read(_LONGEST + 3)
+    from caseus.passwords.formats import LONGEST
+
+    data = sys.stdin.buffer.read(LONGEST + 3)
     try:
         password = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise UsageError("the password is not text in UTF-8") from None
-    if "\n" in password or len(password) > _LONGEST:
-        raise UsageError(f"the password must be one line of at most {_LONGEST} characters")
+    if "\n" in password or len(password) > LONGEST:
+        raise UsageError(f"the password must be one line of at most {LONGEST} characters")
     return password
