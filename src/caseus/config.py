@@ -27,7 +27,7 @@ EXTRA_NAMES = frozenset({"CASEUS_CONFIG", PASSWORD_FILE})
 
 PER_INDEX = frozenset({"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "read"})
 
-PATHS = frozenset({"root", "tls_cert", "tls_key"})
+PATHS = frozenset({"root", "tls_cert", "tls_key", "passwd"})
 """Keys whose value, in a file, is relative to that file."""
 
 UPSTREAM_TABLES = "upstreams"
@@ -62,6 +62,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     keep_removed: bool
     private: tuple[str, ...]
     read: Literal["all", "users"]
+    passwd: Path | None
+    """A password file, whose users may log in beside the catalog's."""
     max_file_bytes: int
     cache_bytes: int | None
     """None: the smaller of 20 GiB and half the free disk at start."""
@@ -73,6 +75,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     max_clients: int | None
     """None: as many as the limit of open files allows, within reason."""
+    no_fsync: bool
+    """What is answered for may be lost in a power cut."""
 
     @property
     def binds(self) -> tuple[Bind, ...]:

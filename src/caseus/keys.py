@@ -195,6 +195,7 @@ KEYS: Mapping[str, Key] = {
     "keep_removed": Key(False, _switch, _show_switch),
     "private": Key([], _patterns, " ".join, many=True),
     "read": Key("all", _read),
+    "passwd": Key(None, _path),
     "max_file_bytes": Key("1GiB", _file_size, format_size),
     "cache_bytes": Key(None, _size, format_size),
     "grace": Key(30, _duration, format_duration),
@@ -202,5 +203,6 @@ KEYS: Mapping[str, Key] = {
     "trusted_proxies": Key([], _networks, " ".join, many=True),
     "workers": Key(1, _workers),
     "max_clients": Key(None, _clients),
+    "no_fsync": Key(False, _switch, _show_switch),
 }
 """Every key, in the order of `caseus config show`."""

@@ -90,6 +90,8 @@ class Settings(Where):
         Pattern of names that are never asked upstream, such as acme-*; may be repeated.
     read
         Who may read: `all` or `users` (default: all).
+    passwd
+        A file of user:hash lines, whose users may log in beside those of `caseus user`.
     max_file_bytes
         The largest file that is accepted, such as 500MB (default: 1GiB).
     cache_bytes
@@ -104,6 +106,8 @@ class Settings(Where):
         Serving processes: a number, or `auto` for one a core and at most 4 (default: 1).
     max_clients
         How many connections there may be at once (default: as many as open files allow, at most 10000).
+    no_fsync
+        Wait for no disk: faster imports, and a power cut loses what was published and may damage the catalog.
     """
 
     host: str | None = None
@@ -119,6 +123,7 @@ class Settings(Where):
     keep_removed: Annotated[bool | None, Parameter(negative="")] = None
     private: Texts = None
     read: str | None = None
+    passwd: str | None = None
     max_file_bytes: str | None = None
     cache_bytes: str | None = None
     grace: str | None = None
@@ -126,6 +131,7 @@ class Settings(Where):
     trusted_proxies: Texts = None
     workers: str | None = None
     max_clients: str | None = None
+    no_fsync: Annotated[bool | None, Parameter(negative="")] = None
 
 
 HERE = Where()

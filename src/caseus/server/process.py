@@ -1,132 +1,83 @@
-"""One serving process from start to end: data folder, site, sockets, signals, uvicorn."""
+"""`caseus serve` from start to end: settings, sockets, the data folder, then one process that serves, or several."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import math
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from socket import socket
-from types import FrameType
-from typing import TYPE_CHECKING
-
-import structlog
-import uvicorn
+from contextlib import ExitStack, suppress
+from functools import partial
 
 from caseus import site
-from caseus.config import Config, Loaded
-from caseus.errors import Unavailable
+from caseus.config import Loaded
 from caseus.folder import make_root
 from caseus.server import logs, sockets, welcome
 from caseus.server.admin import make_first_admin
-from caseus.server.http import Protocol
-from caseus.server.limits import connections_for, raise_open_files
-from caseus.web import create_app
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-OVERTIME = 3.0
-"""Seconds beyond the grace time after which a process that still holds on to something is ended."""
+from caseus.server.reload import Hangups, Load, Reloader, Terminal
+from caseus.server.serving import Serving
+from caseus.server.sockets import Listeners
+from caseus.server.state import State, read_state
+from caseus.server.supervisor import Supervisor
+from caseus.server.worker import work
 
 
-def run(config: Config, loaded: Loaded) -> int:
-    """Serve until a signal; the exit code. CaseusError if it can't start."""
+def run(loaded: Loaded, load: Load) -> int:
+    """Serve until a signal; the exit code. `load` reads the settings anew. CaseusError if it can't start, and
+    WorkersDie."""
     logs.configure()
-    listeners = sockets.listen(config.host, config.port)
-    address = sockets.address_of(listeners, config.host)
-    make_root(config.root)
-    opened = site.build(config)
+    config = loaded.config
+    state = read_state(config)
+    listeners = sockets.listen(config.binds, mode=config.bind_mode, environ=os.environ)
     try:
-        admin = make_first_admin(opened.catalog, config.root, os.environ, opened.access.passwords.hash)
-        text = welcome.compose(loaded, address, admin, secret=sys.stderr.isatty())
-        welcome.show(text, sys.stderr)
-        protocol = Protocol.for_at_most(connections_for(raise_open_files()))
-        server = Server(_uvicorn_config(create_app(opened), config, protocol), on_ready=lambda: _say_ready(address))
-        server.take_signals()
-        try:
-            server.run(listeners)
-        except SystemExit:  # uvicorn's word for an application that failed to start; it has logged why
-            raise Unavailable("the application failed to start: see the log", kind="local") from None
-        return 0
+        make_root(config.root)
+        _serve(loaded, state, Reloader(load, loaded, state), listeners)
     finally:
-        opened.close()
+        listeners.close()
+    if config.no_fsync:
+        os.sync()  # from now on a power cut does no more harm
+    return 0
 
 
-class Server(uvicorn.Server):
-    """uvicorn's, with our signals: one ends in good order with exit code 0, a second at once."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    def take_signals(self) -> None:
-        """Handle signals from now until the process ends, so that a second one ends a close that hangs, too."""
-        for number in SIGNALS:
-            signal.signal(number, self.handle_exit)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signals again at the end: that would be exit code -15.
-        yield
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit:
-            _end(128 + sig)
-        self.should_exit = True
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        await super().startup(sockets)
-        gc.freeze()  # what a start has made stays: no collection need ever look at it
-        gc.enable()
-        if self.started and not self.should_exit:
-            self._on_ready()
-
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        # A thread that waits for an upstream can't be cancelled, and the interpreter would wait for it.
-        grace = self.config.timeout_graceful_shutdown or 0
-        overtime = threading.Timer(grace + OVERTIME, _end_overtime)
-        overtime.daemon = True
-        overtime.start()
-        await super().shutdown(sockets)
-
-
-def _uvicorn_config(app: ASGIApp, config: Config, protocol: type[Protocol]) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=protocol,
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=sockets.BACKLOG,
-        timeout_keep_alive=math.ceil(protocol.limits.idle_seconds),
-        timeout_graceful_shutdown=math.ceil(config.grace),
+def _serve(loaded: Loaded, state: State, reloader: Reloader, listeners: Listeners) -> None:
+    on_ready = partial(_say_ready, welcome.urls_of(listeners.names, tls=state.certificate is not None))
+    with ExitStack() as stack:
+        opened = site.build(state.config, listed=state.listed)
+        stack.callback(opened.close)
+        admin = make_first_admin(opened.catalog, state.config.root, os.environ, opened.access.passwords.hash)
+        welcome.show(welcome.compose(loaded, listeners.names, admin, secret=sys.stderr.isatty()), sys.stderr)
+        if state.config.workers == 1:
+            serving = Serving(state, opened, on_ready)
+            stack.pop_all()
+            stack.callback(serving.close)
+            _serve_alone(serving, reloader, listeners)
+            return
+    gc.collect()  # the site is closed: threads and databases don't outlive a fork
+    gc.freeze()
+    workers = Supervisor(
+        lambda state, channel: work(state, listeners.sockets, channel),
+        reloader,
+        stop_listening=listeners.close,
+        on_ready=on_ready,
     )
+    workers.run()
 
 
-def _say_ready(address: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # whoever started us may not listen
-        print(f"caseus: ready on http://{address}/", flush=True)
+def _serve_alone(serving: Serving, reloader: Reloader, listeners: Listeners) -> None:
+    server, terminal = serving.server, Terminal()
+
+    def hangup() -> None:
+        if terminal.is_gone():
+            server.stop()
+        elif reloader.reload():
+            serving.apply(reloader.state)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    signal.signal(signal.SIGHUP, Hangups(hangup).handle)
+    serving.run(listeners.sockets)
 
 
-def _end_overtime() -> None:
-    structlog.get_logger().warning("ended what did not finish within the grace time")
-    _end(0)
-
-
-def _end(code: int) -> None:
-    """Without waiting for threads: what is stored is whole at every moment, also under kill -9."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
+def _say_ready(urls: list[str]) -> None:
+    with suppress(BrokenPipeError):  # whoever started us may not listen
+        print("caseus: ready on", *urls, flush=True)

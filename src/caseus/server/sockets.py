@@ -137,7 +137,9 @@ def _taken_over(descriptor: int) -> Listener:
         sock = socket.socket(fileno=descriptor)
         listens = sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        raise Unavailable(f"descriptor {descriptor}, which was handed over, is no socket: {error}", kind="local") from None
+        raise Unavailable(
+            f"descriptor {descriptor}, which was handed over, is no socket: {error}", kind="local"
+        ) from None
     if not listens:
         sock.close()
         raise Unavailable(

@@ -1,4 +1,4 @@
-"""Unix sockets that listen: made with their mode, in place of one that a killed server left, and taken away at the end."""
+"""Unix sockets that listen: made with their mode in place of one that a killed server left, taken away at the end."""
 
 from __future__ import annotations
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from caseus.web.app import create_app
+from caseus.web.app import App, create_app
 
-__all__ = ["create_app"]
+__all__ = ["App", "create_app"]

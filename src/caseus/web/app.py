@@ -76,8 +76,12 @@ class App:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._threads.close()
+        self.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def close(self) -> None:
+        """Let go of its threads."""
+        self._threads.close()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.read(scope, receive, self._trusted)
