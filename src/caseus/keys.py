@@ -164,10 +164,15 @@ def _public_url(value: object) -> str:
     return text.rstrip("/") + "/"
 
 
-def _networks(value: object) -> tuple[str, ...]:
-    return tuple(
-        str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text)) for text in _texts(value)
-    )
+def _proxies(value: object) -> tuple[str, ...]:
+    return tuple(map(_proxy, _texts(value)))
+
+
+def _proxy(text: str) -> str:
+    """An address, a network, or `unix`: whoever connects by a unix socket."""
+    if text == "unix":
+        return text
+    return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
 
 
 def _workers(value: object) -> int:
@@ -200,7 +205,7 @@ KEYS: Mapping[str, Key] = {
     "cache_bytes": Key(None, _size, format_size),
     "grace": Key(30, _duration, format_duration),
     "public_url": Key(None, _public_url),
-    "trusted_proxies": Key([], _networks, " ".join, many=True),
+    "trusted_proxies": Key([], _proxies, " ".join, many=True),
     "workers": Key(1, _workers),
     "max_clients": Key(None, _clients),
     "no_fsync": Key(False, _switch, _show_switch),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -60,6 +61,8 @@ class Site:
         """Finish what runs, then let go of everything."""
         self.retire()
         self.catalog.close()
+        if self.config.no_fsync:
+            os.sync()  # from now on a power cut does no more harm
 
     def retire(self) -> None:
         """Another site has taken this one's place on the same catalog: let go of what is its own."""

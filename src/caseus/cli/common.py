@@ -101,7 +101,8 @@ class Settings(Where):
     public_url
         The URL under which clients reach this server, if a proxy stands before it.
     trusted_proxies
-        Address or network of a proxy whose X-Forwarded headers are believed; may be repeated.
+        Address or network of a proxy whose X-Forwarded headers are believed, or `unix` for whoever connects by a unix
+        socket; may be repeated.
     workers
         Serving processes: a number, or `auto` for one a core and at most 4 (default: 1).
     max_clients

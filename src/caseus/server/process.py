@@ -6,8 +6,10 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 
 from caseus import site
 from caseus.config import Loaded
@@ -20,64 +22,76 @@ from caseus.server.sockets import Listeners
 from caseus.server.state import State, read_state
 from caseus.server.supervisor import Supervisor
 from caseus.server.worker import work
+from caseus.web import Metrics
 
 
 def run(loaded: Loaded, load: Load) -> int:
-    """Serve until a signal; the exit code. `load` reads the settings anew. CaseusError if it can't start, and
-    WorkersDie."""
+    """Serve until a signal; the exit code. `load` reads the settings anew. CaseusError if it can't; WorkersDie."""
     logs.configure()
     config = loaded.config
     state = read_state(config)
-    listeners = sockets.listen(config.binds, mode=config.bind_mode, environ=os.environ)
-    try:
+    with ExitStack() as stack:
+        listeners = sockets.listen(config.binds, workers=config.workers, mode=config.bind_mode, environ=os.environ)
+        stack.callback(listeners.close)
         make_root(config.root)
-        _serve(loaded, state, Reloader(load, loaded, state), listeners)
-    finally:
-        listeners.close()
-    if config.no_fsync:
-        os.sync()  # from now on a power cut does no more harm
+        if config.workers == 1:
+            _serve_alone(loaded, state, load, listeners)
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="caseus-metrics-")))
+            _serve_by_workers(loaded, state, load, listeners, Metrics(folder))
     return 0
 
 
-def _serve(loaded: Loaded, state: State, reloader: Reloader, listeners: Listeners) -> None:
-    on_ready = partial(_say_ready, welcome.urls_of(listeners.names, tls=state.certificate is not None))
+def _serve_alone(loaded: Loaded, state: State, load: Load, listeners: Listeners) -> None:
+    metrics, terminal = Metrics(), Terminal()
+    reloader = Reloader(load, loaded, state, metrics)
+    with ExitStack() as stack:
+        opened = _open(loaded, state, listeners)
+        stack.callback(opened.close)
+        serving = Serving(state, opened, metrics, partial(_say_ready, loaded, listeners))
+        stack.pop_all()
+        stack.callback(serving.close)
+        server = serving.server
+
+        def hangup() -> None:
+            if terminal.is_gone():
+                server.stop()
+            elif reloader.reload():
+                serving.apply(reloader.state)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, server.handle_exit)
+        signal.signal(signal.SIGHUP, Hangups(hangup).handle)
+        serving.run(listeners.of(0))
+
+
+def _serve_by_workers(loaded: Loaded, state: State, load: Load, listeners: Listeners, metrics: Metrics) -> None:
+    _open(loaded, state, listeners).close()  # migrations are done; threads and databases don't outlive a fork
+    gc.collect()
+    gc.freeze()
+    supervisor = Supervisor(
+        lambda number, state, channel: work(state, listeners.keep(number), metrics, channel),
+        Reloader(load, loaded, state, metrics),
+        stop_listening=listeners.close,
+        on_ready=partial(_say_ready, loaded, listeners),
+        on_death=metrics.bury,
+    )
+    supervisor.run()
+
+
+def _open(loaded: Loaded, state: State, listeners: Listeners) -> site.Site:
+    """The site, with a first user, after the welcome."""
     with ExitStack() as stack:
         opened = site.build(state.config, listed=state.listed)
         stack.callback(opened.close)
         admin = make_first_admin(opened.catalog, state.config.root, os.environ, opened.access.passwords.hash)
-        welcome.show(welcome.compose(loaded, listeners.names, admin, secret=sys.stderr.isatty()), sys.stderr)
-        if state.config.workers == 1:
-            serving = Serving(state, opened, on_ready)
-            stack.pop_all()
-            stack.callback(serving.close)
-            _serve_alone(serving, reloader, listeners)
-            return
-    gc.collect()  # the site is closed: threads and databases don't outlive a fork
-    gc.freeze()
-    workers = Supervisor(
-        lambda state, channel: work(state, listeners.sockets, channel),
-        reloader,
-        stop_listening=listeners.close,
-        on_ready=on_ready,
-    )
-    workers.run()
+        text = welcome.compose(loaded, listeners.names, admin, secret=sys.stderr.isatty())
+        welcome.show(text, sys.stderr)
+        stack.pop_all()
+    return opened
 
 
-def _serve_alone(serving: Serving, reloader: Reloader, listeners: Listeners) -> None:
-    server, terminal = serving.server, Terminal()
-
-    def hangup() -> None:
-        if terminal.is_gone():
-            server.stop()
-        elif reloader.reload():
-            serving.apply(reloader.state)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.handle_exit)
-    signal.signal(signal.SIGHUP, Hangups(hangup).handle)
-    serving.run(listeners.sockets)
-
-
-def _say_ready(urls: list[str]) -> None:
+def _say_ready(loaded: Loaded, listeners: Listeners) -> None:
+    urls = welcome.urls_of(listeners.names, tls=loaded.config.tls_cert is not None)
     with suppress(BrokenPipeError):  # whoever started us may not listen
         print("caseus: ready on", *urls, flush=True)

@@ -16,6 +16,7 @@ from caseus.config import Config, ConfigError, Loaded
 from caseus.errors import CaseusError
 from caseus.server.state import FaultyPasswd, State, read_state
 from caseus.upstreams import open_upstream
+from caseus.web.metrics import Metrics
 
 Load = Callable[[], Loaded]
 """Flags, environment and file as at the start; CaseusError."""
@@ -29,13 +30,19 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")
 class Reloader:
     """`state` is what is in force."""
 
-    def __init__(self, load: Load, loaded: Loaded, state: State) -> None:
+    def __init__(self, load: Load, loaded: Loaded, state: State, metrics: Metrics) -> None:
         self.state = state
+        self._metrics = metrics
         self._load = load
         self._file = loaded.file
 
     def reload(self) -> bool:
         """Read it anew and make it `state`; False, and all of it logged, if anything of it is broken."""
+        obeyed = self._try()
+        self._metrics.reloaded(obeyed)
+        return obeyed
+
+    def _try(self) -> bool:
         try:
             self.state = self._read()
         except FaultyPasswd as error:

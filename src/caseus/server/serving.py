@@ -18,13 +18,13 @@ import structlog
 import uvicorn
 
 from caseus import site
-from caseus.errors import Unavailable
+from caseus.errors import CaseusError, Unavailable
 from caseus.server.http import Protocol
 from caseus.server.limits import connections_for, raise_open_files
 from caseus.server.sockets import BACKLOG
 from caseus.server.swap import Swap
 from caseus.server.tls import Tls
-from caseus.web import App
+from caseus.web import Metrics, create_app
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -42,8 +42,9 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")
 class Serving:
     """Answers on listening sockets what a site has, until it is stopped. The site is its own: `close` closes it."""
 
-    def __init__(self, state: State, opened: Site, on_ready: Callable[[], None]) -> None:
-        self._swap = Swap(App(opened), opened)
+    def __init__(self, state: State, opened: Site, metrics: Metrics, on_ready: Callable[[], None]) -> None:
+        self._metrics = metrics
+        self._swap = Swap(create_app(opened, metrics), opened)
         self._tls = Tls(state.certificate) if state.certificate is not None else None
         self._protocol = Protocol.for_at_most(_most_connections(state.config))
         self.server = Server(_uvicorn_config(self._swap, state.config, self._protocol), on_ready)
@@ -65,10 +66,19 @@ class Serving:
     def apply(self, state: State) -> None:
         """Answer new requests by another state; no connection notices. For any thread but the loop's.
 
-        CaseusError or OSError if it can't be; then everything stays as it was.
+        If it can't be, everything stays as it was, and log and metrics tell.
         """
+        try:
+            self._apply(state)
+        except (CaseusError, OSError) as error:
+            _log.error("reload failed: what was in force stays", reason=str(error), pid=os.getpid())
+            self._metrics.reloaded(False)
+        else:
+            self._metrics.reloaded(True)
+
+    def _apply(self, state: State) -> None:
         new = site.rebuild(self._swap.site, state.config, state.listed)
-        app = App(new)
+        app = create_app(new, self._metrics)
         if self._tls is not None and state.certificate is not None:
             self._tls.replace(state.certificate)
         self._protocol.limits = Protocol.for_at_most(_most_connections(state.config)).limits

@@ -24,8 +24,8 @@ from caseus.server.serving import OVERTIME, end
 from caseus.server.state import State
 from caseus.server.worker import forward_hangup
 
-Work = Callable[[State, WorkerEnd], None]
-"""What a worker does until its end; CaseusError or OSError if it can't start."""
+Work = Callable[[int, State, WorkerEnd], None]
+"""What a worker does until its end, by its number; CaseusError or OSError if it can't start."""
 
 QUICK: Final = 10.0
 """Seconds: a worker that lives less died at once."""
@@ -51,9 +51,10 @@ class WorkersDie(CaseusError):
 
 @dataclass
 class _Slot:
-    """A place for a worker. `pid`: None while there is none; `due`: when the next is started; `quick`: deaths at once,
-    in a row."""
+    """A place for a worker, by its number. `pid`: None while there is none; `due`: when the next one is started;
+    `quick`: how many died at once, in a row."""
 
+    number: int
     pid: int | None = None
     channel: SupervisorEnd | None = None
     since: float = 0.0
@@ -66,7 +67,7 @@ class Supervisor:
     """Runs `work` in as many processes as the settings say, until a signal. Its process must have no other thread.
 
     `stop_listening` closes its own sockets, so that nobody connects to them once the workers have closed theirs;
-    `on_ready` is called when all workers are ready for the first time.
+    `on_ready` is called when all workers are ready for the first time, `on_death` with the pid of each that died.
     """
 
     def __init__(
@@ -76,10 +77,11 @@ class Supervisor:
         *,
         stop_listening: Callable[[], None],
         on_ready: Callable[[], None],
+        on_death: Callable[[int], None],
     ) -> None:
         self._work, self._reloader = work, reloader
-        self._stop_listening, self._on_ready = stop_listening, on_ready
-        self._slots = [_Slot() for _ in range(reloader.state.config.workers)]
+        self._stop_listening, self._on_ready, self._on_death = stop_listening, on_ready, on_death
+        self._slots = [_Slot(number) for number in range(reloader.state.config.workers)]
         self._selector = selectors.PollSelector()
         self._woken, self._wakes = socket.socketpair()
         self._terminal = Terminal()
@@ -173,13 +175,13 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_worker(theirs, before)
+            self._become_worker(slot.number, theirs, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         slot.pid, slot.channel, slot.since, slot.ready = pid, ours, time.monotonic(), False
         self._selector.register(ours, selectors.EVENT_READ, slot)
 
-    def _become_worker(self, channel: WorkerEnd, signals: set[int]) -> NoReturn:
+    def _become_worker(self, worker: int, channel: WorkerEnd, signals: set[int]) -> NoReturn:
         code = _FAILED
         try:
             self._forget()
@@ -188,7 +190,7 @@ class Supervisor:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             forward_hangup()
             signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-            self._work(self._reloader.state, channel)
+            self._work(worker, self._reloader.state, channel)
             code = 0
         except (CaseusError, OSError) as error:
             _log.error("a worker could not start", reason=str(error), pid=os.getpid())
@@ -223,7 +225,7 @@ class Supervisor:
                     self._bury(slot, os.waitstatus_to_exitcode(status))
 
     def _bury(self, slot: _Slot, code: int) -> None:
-        assert slot.channel is not None
+        assert slot.channel is not None and slot.pid is not None
         if slot.channel.fileno() in self._selector.get_map():
             self._selector.unregister(slot.channel)
         slot.channel.close()
@@ -231,6 +233,7 @@ class Supervisor:
         slot.pid = slot.channel = None
         if self._deadline is not None:
             return
+        self._on_death(pid)
         slot.quick = slot.quick + 1 if now - slot.since < QUICK else 1
         cause = f"signal {-code}" if code < 0 else f"exit code {code}"
         if slot.quick > len(PAUSES):

@@ -40,7 +40,13 @@ def read_certificate(cert: Path, key: Path | None) -> Certificate:
         _context(certificate)
     except ssl.SSLError as error:
         raise Invalid(f"{_where(cert, key)} can't be used: {_reason(error)}") from None
+    except _HasPassword:
+        raise Invalid(f"the key {key or cert} has a password: take it off by `openssl pkey`") from None
     return certificate
+
+
+class _HasPassword(Exception):
+    """The key is encrypted."""
 
 
 class Tls:
@@ -78,7 +84,7 @@ def _in_memory(data: bytes) -> Iterator[str]:
 
 def _refuse() -> str:
     """Without this, OpenSSL would ask for the password on the terminal."""
-    raise ssl.SSLError("the key has a password")
+    raise _HasPassword
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -96,7 +102,7 @@ def _reason(error: ssl.SSLError) -> str:
     match error.reason:
         case "KEY_VALUES_MISMATCH":
             return "the key is another certificate's"
-        case "NO_START_LINE" | None if "password" not in str(error):
+        case "NO_START_LINE" | None:
             return "it is not PEM, or has no certificate or no key"
         case "EE_KEY_TOO_SMALL" | "CA_MD_TOO_WEAK":
             return "its key or digest is too weak for this system"

@@ -13,17 +13,19 @@ from types import FrameType
 import structlog
 
 from caseus import site
-from caseus.errors import CaseusError
 from caseus.server.channel import WorkerEnd
 from caseus.server.serving import Serving
 from caseus.server.state import State
+from caseus.web import Metrics
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")
 
 
-def work(state: State, sockets: Sequence[socket], channel: WorkerEnd) -> None:
+def work(state: State, sockets: Sequence[socket], metrics: Metrics, channel: WorkerEnd) -> None:
     """Serve until the supervisor says, or ends. CaseusError or OSError if it can't start."""
-    serving = Serving(state, site.build(state.config, listed=state.listed), on_ready=lambda: _say_ready(channel))
+    metrics.begin()
+    opened = site.build(state.config, listed=state.listed)
+    serving = Serving(state, opened, metrics, on_ready=lambda: _say_ready(channel))
     # Not as of a lone process: whoever signals a whole group reaches the supervisor too, who then signals again.
     signal.signal(signal.SIGTERM, _handler(serving.server.stop))
     threading.Thread(target=_follow, args=(channel, serving), name="caseus-follow", daemon=True).start()
@@ -53,9 +55,6 @@ def _say_ready(channel: WorkerEnd) -> None:
 
 def _follow(channel: WorkerEnd, serving: Serving) -> None:
     for state in channel.states():
-        try:
-            serving.apply(state)
-        except (CaseusError, OSError) as error:
-            _log.error("reload failed in a worker: what was in force stays", reason=str(error), pid=os.getpid())
+        serving.apply(state)
     _log.error("the supervisor is gone: this worker ends", pid=os.getpid())
     serving.server.stop()
