@@ -68,7 +68,7 @@ class CaseusServer:
         self.root = Path(self._temporary.name) / "data" if self._temporary else Path(root or "")
         told = () if upstream is None else ("--upstream", upstream)
         port = () if "--bind" in flags else ("--port", "0")
-        self._command = (*command, "serve", str(self.root), *port, *told, *flags)
+        self.command = (*command, "serve", str(self.root), *port, *told, *flags)
         self._environ = clean_environment(environ)
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
@@ -78,7 +78,7 @@ class CaseusServer:
         self.root.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
-                self._command,
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -16,6 +16,7 @@ import pytest
 from caseus.errors import Invalid
 from caseus.server.tls import Certificate, Tls, read_certificate
 from support.certificates import self_signed
+from support.openssl import s_client
 
 
 @contextmanager
@@ -46,23 +47,14 @@ def answering(tls: Tls) -> Iterator[int]:
         thread.join()
 
 
-def connect(port: int, *flags: str) -> str:
-    """What `openssl s_client` says."""
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *flags],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    return done.stdout + done.stderr
-
-
 def test_tls_1_2_and_1_3_and_nothing_older(tmp_path: Path) -> None:
     tls = Tls(read_certificate(*self_signed(tmp_path, "ecc")))
     with answering(tls) as port:
-        assert "New, TLSv1.3" in connect(port)
-        assert "New, TLSv1.2, Cipher is ECDHE-ECDSA-" in connect(port, "-tls1_2")
-        assert "Cipher is (NONE)" in connect(port, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
-        assert "Cipher is (NONE)" in connect(port, "-tls1_2", "-cipher", "AES128-SHA")  # no forward secrecy
-        assert "ALPN protocol: http/1.1" in connect(port, "-alpn", "h2,http/1.1")
+        assert "New, TLSv1.3" in s_client(port)
+        assert "New, TLSv1.2, Cipher is ECDHE-ECDSA-" in s_client(port, "-tls1_2")
+        assert "Cipher is (NONE)" in s_client(port, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
+        assert "Cipher is (NONE)" in s_client(port, "-tls1_2", "-cipher", "AES128-SHA")  # no forward secrecy
+        assert "ALPN protocol: http/1.1" in s_client(port, "-alpn", "h2,http/1.1")
 
 
 @pytest.mark.parametrize(("first", "second"), [("ecc", "rsa"), ("rsa", "ecc"), ("ecc", "ecc")])
@@ -72,9 +64,9 @@ def test_a_replaced_certificate_is_the_only_one(
 ) -> None:
     tls = Tls(read_certificate(*self_signed(tmp_path, "old", first)))
     with answering(tls) as port:
-        assert "CN = old" in connect(port, *flags)
+        assert "CN = old" in s_client(port, *flags)
         tls.replace(read_certificate(*self_signed(tmp_path, "new", second)))
-        told = connect(port, *flags)
+        told = s_client(port, *flags)
         assert "CN = new" in told and "CN = old" not in told
 
 
@@ -110,7 +102,7 @@ def test_a_failed_replacement_leaves_the_old_one(tmp_path: Path) -> None:
     with answering(tls) as port:
         with pytest.raises(ssl.SSLError):
             tls.replace(Certificate(cert.read_bytes(), other_key.read_bytes()))
-        assert "CN = old" in connect(port)
+        assert "CN = old" in s_client(port)
 
 
 def test_certificate_and_key_in_one_file(tmp_path: Path) -> None:
@@ -118,7 +110,7 @@ def test_certificate_and_key_in_one_file(tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(key.read_bytes() + cert.read_bytes())
     with answering(Tls(read_certificate(both, None))) as port:
-        assert "CN = both" in connect(port)
+        assert "CN = both" in s_client(port)
 
 
 def test_the_key_is_shown_nowhere_and_can_be_handed_on(tmp_path: Path) -> None:
