@@ -269,6 +269,8 @@ def test_a_signal_to_the_whole_group_lets_what_runs_finish(tmp_path: Path, numbe
             connections.append(connection)
         os.killpg(server.pid, number)
         until_refused(server.port)
+        for worker in children:  # and again, when they have begun to stop
+            os.kill(worker, number)
         for connection in connections:
             with connection, connection.makefile("rb") as answer:
                 head = b"".join(iter(answer.readline, b"\r\n"))
