@@ -314,7 +314,7 @@ def test_users_of_the_password_file(catalog: Catalog, access: Access, clock: Clo
     """They upload, or read only; they are no admins and have no tokens. The catalog's users go first."""
     both = listing(catalog, clock)
     foo = both.principal(basic("foo", "bar"))
-    assert (foo.name, foo.rights) == ("foo", {"read", "upload"})
+    assert foo.name == "foo" and foo.rights == {"read", "upload"}
     assert both.principal(basic("reader", "bar")).rights == {"read"}
     assert both.principal(basic("alice", "sesam öffne")).name == "alice"
     for user, password in (("alice", "bar"), ("foo", "baz"), ("Foo", "bar"), ("nobody", "bar")):
