@@ -86,7 +86,7 @@ def build(
     """
     durability.configure(waits=not config.no_fsync)
     if config.no_fsync:
-        _log.warning("no_fsync: a power cut loses what is published from now on, and may damage the catalog")
+        _log.critical("no_fsync: a power cut loses what is published from now on, and may damage the catalog")
     config.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = FilesystemStorage(config.root)
     catalog = Catalog.open(config.root, clock=clock)

@@ -91,7 +91,15 @@ class Supervisor:
 
     def run(self) -> None:
         """Until the last worker has ended. WorkersDie if they would not live."""
-        self._take_signals()
+        try:
+            self._take_signals()
+            self._supervise()
+        finally:
+            self._forget()
+        if self._failure is not None:
+            raise self._failure
+
+    def _supervise(self) -> None:
         for slot in self._slots:
             self._start(slot)
         while self._deadline is None or any(slot.pid for slot in self._slots):
@@ -103,8 +111,6 @@ class Supervisor:
             elif time.monotonic() >= self._deadline:
                 _log.warning("killed workers that did not end within the grace time")
                 self._signal(signal.SIGKILL)
-        if self._failure is not None:
-            raise self._failure
 
     # Signals
 
@@ -200,7 +206,7 @@ class Supervisor:
             end(code)
 
     def _forget(self) -> None:
-        """What is the supervisor's own."""
+        """Let go of what is the supervisor's own, at its end and in a worker."""
         signal.set_wakeup_fd(-1)
         self._selector.close()
         for sock in (self._woken, self._wakes):
