@@ -202,8 +202,8 @@ def test_kill_9_under_load(four: CaseusServer) -> None:
     assert metric(four, "caseus_worker_deaths_total") == 4
     assert four.log.count("a worker died, and is replaced") == 4
     four.stop()
-    lines_of_verify = four.cli("verify").stdout.splitlines()
-    assert [line for line in lines_of_verify if line.split()[:1] not in ([], ["damage"], ["extra"])] == []
+    damages = json.loads(four.cli("verify", "--json").stdout)["damages"]
+    assert {damage["kind"] for damage in damages} <= {"extra"}  # bytes of uploads that died and were never answered
 
 
 def test_workers_that_die_at_once_end_the_server(tmp_path: Path) -> None:
