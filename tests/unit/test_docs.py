@@ -31,6 +31,7 @@ from caseus.upstreams import TABLE_KEYS
 from caseus.web import Metrics
 from caseus.web.paths import METHODS, Route, parse_path
 from caseus.web.request import Body
+from proof.promises import PROMISES
 
 TOP = Path(__file__).parents[2]
 SOURCE = TOP / "src" / "caseus"
@@ -416,6 +417,29 @@ def test_messages_are_those_of_the_code(page: str, heading: str, column: int) ->
         for part in message.split("…"):
             if len(part.strip()) > 3:
                 assert part.strip() in source, message
+
+
+# Promises
+
+
+def test_promises_are_those_of_the_proof() -> None:
+    """The page is written by `make proof`; what it says besides figures is in `tests/proof/promises.py`."""
+    page = " ".join((TOP / "docs/promises.md").read_text().split())
+    assert [promise.number for promise in PROMISES] == list(range(1, 22))
+    for promise in PROMISES:
+        assert f"**{promise.text}** {promise.state.capitalize()}." in page
+        for words in (promise.measure, promise.limits, *promise.tests):
+            assert words in page
+
+
+def test_tests_that_the_promises_name_exist() -> None:
+    named = [span for span in spans((TOP / "docs/promises.md").read_text()) if span.startswith("tests/")]
+    assert len(named) > 30
+    for test in named:
+        path, *names = test.split("::")
+        text = (TOP / path).read_text()
+        for name in names:
+            assert re.search(rf"^ *(?:def|class) {name}\b", text, re.MULTILINE), test
 
 
 # Architecture

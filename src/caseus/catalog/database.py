@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select
 from caseus.catalog import schema, sql
 from caseus.catalog.locks import Presence, exclusive, exclusive_at_once
 from caseus.catalog.serial import SerialFile
-from caseus.catalog.trouble import unreadable
+from caseus.catalog.trouble import TROUBLE, unreadable
 from caseus.catalog.watch import SerialWatch
 from caseus.catalog.writer import Writer
 from caseus.errors import Unavailable
@@ -130,7 +130,7 @@ class Database:
         except BaseException as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, TROUBLE):
                 raise unreadable(error, self._path) from None
             raise
         with self._guard:

@@ -14,7 +14,9 @@ from sqlalchemy import BindParameter, bindparam, delete, func, insert, or_, sele
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import CachedTree, FetchedFile, HostedFile, Tombstone, Totals
+from caseus.catalog.trouble import TROUBLE
 from caseus.catalog.writer import Transaction
+from caseus.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -66,10 +68,23 @@ _unused = sql.Statement(
     select(schema.fetched_files).where(_g.stored.is_(True), _g.used < bindparam("before")).order_by(_g.used)
 )
 _fetched_named = sql.Statement(select(schema.fetched_files).where(_g.filename == _filename).order_by(_g.tree))
+_ahead = sql.Statement(select(schema.projects.c.name).where(schema.projects.c.serial > bindparam("number")).limit(1))
 
 
 class Upkeep(Database):
     """Reads answer at once; writes return when they are durable."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with the database itself, in words; empty where it is sound. SQLite reads all of it."""
+        try:
+            with self._reader() as connection:
+                found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
+            if found == ["ok"]:
+                behind = self._row(_ahead, number=self.counter("serial"))
+                found = [f"the serial is smaller than that of {behind['name']}"] if behind else []
+        except Unavailable as error:
+            return [str(error)]
+        return found
 
     def alone(self, action: Callable[[], T]) -> T:
         """Do something under the lock of all processes, where no fact and no list can change; keep it short."""
@@ -132,7 +147,7 @@ class Upkeep(Database):
                     table: [dict(row) for row in sql.rows(connection, read, {})]
                     for table, (read, _) in _accounts.items()
                 }
-        except sqlite3.Error:
+        except TROUBLE:
             return None
 
         def job(transaction: Transaction) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from caseus.catalog import sql
+from caseus.catalog.trouble import TROUBLE
 from caseus.errors import CaseusError
 
 PERIOD = 0.1
@@ -39,7 +40,7 @@ class SerialWatch:
             try:
                 self._look()
                 troubled = False
-            except (sqlite3.Error, OSError, CaseusError) as error:
+            except (*TROUBLE, OSError, CaseusError) as error:
                 if not troubled:  # it goes on being looked at; the requests tell more
                     _log.warning("catalog.serial_unsure", error=str(error))
                 troubled = True
