@@ -215,7 +215,7 @@ PROMISES = (
         measure="Broken settings, password files and certificates that were obeyed: 0. Requests and downloads that a "
         "reload cut off: 0.",
         tests=("tests/faults/test_reload.py",),
-        limits="What is wrong is what can be seen before it is in force: a wrong value that is a possible one is obeyed.",
+        limits="A wrong value that is a possible one is obeyed: nobody can see that it was not meant.",
     ),
     Promise(
         number=18,
