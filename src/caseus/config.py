@@ -75,6 +75,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     max_clients: int | None
     """None: as many as the limit of open files allows, within reason."""
+    http2: bool
     no_fsync: bool
     """What is answered for may be lost in a power cut."""
 
@@ -256,6 +257,13 @@ def _check_together(settings: Mapping[str, Setting]) -> None:
     for other in (settings["host"], settings["port"]):
         if bind.value and _kind(other.source) == _kind(bind.source):
             raise ConfigError(f"{other.key}: {bind.key} takes its place: give one of them (from {other.source})")
+    if settings["http2"].value:
+        source = settings["http2"].source
+        if settings["tls_cert"].value is None:
+            raise ConfigError(f"http2: clients speak it over TLS only: give tls_cert too (from {source})")
+        others = [each for each in cast(tuple[Bind, ...], bind.value) if not isinstance(each, TcpBind)]
+        if others:
+            raise ConfigError(f"http2: it is spoken on ports only: take {others[0]} from bind (from {source})")
     key, cert = settings["tls_key"], settings["tls_cert"]
     if key.value is not None and cert.value is None:
         raise ConfigError(f"tls_key: a key without a certificate: give tls_cert too (from {key.source})")

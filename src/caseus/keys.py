@@ -208,6 +208,7 @@ KEYS: Mapping[str, Key] = {
     "trusted_proxies": Key([], _proxies, " ".join, many=True),
     "workers": Key(1, _workers),
     "max_clients": Key(None, _clients),
+    "http2": Key(False, _switch, _show_switch),
     "no_fsync": Key(False, _switch, _show_switch),
 }
 """Every key, in the order of `caseus config show`."""

@@ -266,7 +266,7 @@ def test_commands_in_the_text_exist(page: Path) -> None:
         if span.startswith("caseus "):
             words = span.split()[1:]
             assert any(words[: len(command)] == list(command)[: len(words)] for command in COMMANDS), span
-        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span):
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", span):
             assert flag in everywhere | makes, f"{page.name}: {span}"
 
 

@@ -107,6 +107,8 @@ class Settings(Where):
         Serving processes: a number, or `auto` for one a core and at most 4 (default: 1).
     max_clients
         How many connections there may be at once (default: as many as open files allow, at most 10000).
+    http2
+        Speak HTTP/2 too, over TLS; experimental, and needs the extra caseus[http2].
     no_fsync
         Wait for no disk: faster imports, and a power cut loses what was published and may damage the catalog.
     """
@@ -132,6 +134,7 @@ class Settings(Where):
     trusted_proxies: Texts = None
     workers: str | None = None
     max_clients: str | None = None
+    http2: Annotated[bool | None, Parameter(negative="")] = None
     no_fsync: Annotated[bool | None, Parameter(negative="")] = None
 
 

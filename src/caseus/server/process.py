@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from caseus import site
-from caseus.config import Loaded
+from caseus.binds import TcpBind
+from caseus.config import Config, Loaded
 from caseus.folder import make_root
-from caseus.server import logs, sockets, welcome
+from caseus.server import http2, logs, sockets, welcome
 from caseus.server.admin import make_first_admin
 from caseus.server.reload import Hangups, Load, Reloader, Terminal
 from caseus.server.serving import Serving
@@ -30,8 +31,10 @@ def run(loaded: Loaded, load: Load) -> int:
     logs.configure()
     config = loaded.config
     state = read_state(config)
+    if config.http2:
+        http2.check()
     with ExitStack() as stack:
-        listeners = sockets.listen(config.binds, workers=config.workers, mode=config.bind_mode, environ=os.environ)
+        listeners = _listen(config)
         stack.callback(listeners.close)
         make_root(config.root)
         if config.workers == 1:
@@ -42,27 +45,32 @@ def run(loaded: Loaded, load: Load) -> int:
     return 0
 
 
+def _listen(config: Config) -> Listeners:
+    if config.http2:
+        return sockets.hold([bind for bind in config.binds if isinstance(bind, TcpBind)], workers=config.workers)
+    return sockets.listen(config.binds, workers=config.workers, mode=config.bind_mode, environ=os.environ)
+
+
 def _serve_alone(loaded: Loaded, state: State, load: Load, listeners: Listeners) -> None:
     metrics, terminal = Metrics(), Terminal()
     reloader = Reloader(load, loaded, state, metrics)
     with ExitStack() as stack:
         opened = _open(loaded, state, listeners)
         stack.callback(opened.close)
-        serving = Serving(state, opened, metrics, partial(_say_ready, loaded, listeners))
+        serving = Serving(state, opened, metrics)
         stack.pop_all()
         stack.callback(serving.close)
-        server = serving.server
 
         def hangup() -> None:
             if terminal.is_gone():
-                server.stop()
+                serving.engine.stop()
             elif reloader.reload():
                 serving.apply(reloader.state)
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, server.handle_exit)
+            signal.signal(number, serving.handle_exit)
         signal.signal(signal.SIGHUP, Hangups(hangup).handle)
-        serving.run(listeners.of(0))
+        serving.run(listeners.of(0), partial(_say_ready, loaded, listeners))
 
 
 def _serve_by_workers(loaded: Loaded, state: State, load: Load, listeners: Listeners, metrics: Metrics) -> None:

@@ -34,6 +34,13 @@ class Listener(NamedTuple):
         return self.sockets[worker if len(self.sockets) > 1 else 0]
 
 
+class _Share(NamedTuple):
+    """Who has sockets of an address: so many workers, each its own. `hold`: they are bound, and don't listen."""
+
+    workers: int
+    hold: bool = False
+
+
 class Listeners:
     """All sockets of a server. `close` takes away the paths of its unix sockets too."""
 
@@ -65,6 +72,18 @@ class Listeners:
             path.remove()
 
 
+def hold(binds: Iterable[TcpBind], *, workers: int) -> Listeners:
+    """Hold the ports for an engine that listens on them by sockets of its own. Unavailable as `listen`."""
+    listeners: list[Listener] = []
+    try:
+        for bind in binds:
+            listeners += _listen_on_host(bind, _Share(workers, hold=True))
+    except BaseException:
+        Listeners(listeners, []).close()
+        raise
+    return Listeners(listeners, [])
+
+
 def listen(binds: Iterable[Bind], *, workers: int, mode: int, environ: MutableMapping[str, str]) -> Listeners:
     """Listen on all of them, or on none: Unavailable with the reason. `mode`: of unix sockets."""
     listeners: list[Listener] = []
@@ -73,7 +92,7 @@ def listen(binds: Iterable[Bind], *, workers: int, mode: int, environ: MutableMa
         for bind in binds:
             match bind:
                 case TcpBind():
-                    listeners += _listen_on_host(bind, workers)
+                    listeners += _listen_on_host(bind, _Share(workers))
                 case UnixBind():
                     sock, path = unix.listen(bind.path, mode, BACKLOG)
                     paths.append(path)
@@ -86,7 +105,7 @@ def listen(binds: Iterable[Bind], *, workers: int, mode: int, environ: MutableMa
     return Listeners(listeners, paths)
 
 
-def _listen_on_host(bind: TcpBind, workers: int) -> list[Listener]:
+def _listen_on_host(bind: TcpBind, share: _Share) -> list[Listener]:
     """On each address of the host, all on the same port (0: a free one)."""
     host, port = bind.host, bind.port
     try:
@@ -96,7 +115,7 @@ def _listen_on_host(bind: TcpBind, workers: int) -> list[Listener]:
     addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
     for attempt in range(_ATTEMPTS):
         try:
-            groups = _listen_on_all(addresses, port, workers)
+            groups = _listen_on_all(addresses, port, share)
         except OSError as error:
             # A port that is free at the first address may be taken at the second: draw another.
             if port == 0 and error.errno == errno.EADDRINUSE and attempt + 1 < _ATTEMPTS:
@@ -108,7 +127,7 @@ def _listen_on_host(bind: TcpBind, workers: int) -> list[Listener]:
 
 
 def _listen_on_all(
-    addresses: Sequence[tuple[int, tuple[object, ...]]], port: int, workers: int
+    addresses: Sequence[tuple[int, tuple[object, ...]]], port: int, share: _Share
 ) -> list[list[socket.socket]]:
     """For each address the sockets of the workers."""
     groups: list[list[socket.socket]] = []
@@ -117,7 +136,7 @@ def _listen_on_all(
         for family, address in addresses:
             at = (address[0], port, *address[2:])
             try:
-                groups.append(_listen_for_workers(family, at, workers, alone=len(addresses) == 1))
+                groups.append(_listen_for_workers(family, at, share, alone=len(addresses) == 1))
             except OSError as error:
                 # `localhost` names ::1 also where the machine has no IPv6.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -134,30 +153,33 @@ def _listen_on_all(
     return groups
 
 
-def _listen_for_workers(family: int, address: tuple[object, ...], workers: int, *, alone: bool) -> list[socket.socket]:
+def _listen_for_workers(family: int, address: tuple[object, ...], share: _Share, *, alone: bool) -> list[socket.socket]:
     first = _listen_on_one(family, address, alone=alone)
-    if workers == 1:
+    if share.workers == 1 and not share.hold:
         return [first]
     address = (address[0], first.getsockname()[1], *address[2:])
     first.close()  # it has shown that nobody is there: sockets that share a port would bind beside another server's
     with ExitStack() as stack:
         sockets = [
-            stack.enter_context(_listen_on_one(family, address, alone=alone, share=True)) for _ in range(workers)
+            stack.enter_context(_listen_on_one(family, address, alone=alone, share=share)) for _ in range(share.workers)
         ]
         stack.pop_all()
     return sockets
 
 
-def _listen_on_one(family: int, address: tuple[object, ...], *, alone: bool, share: bool = False) -> socket.socket:
+def _listen_on_one(
+    family: int, address: tuple[object, ...], *, alone: bool, share: _Share | None = None
+) -> socket.socket:
     result = socket.socket(family, socket.SOCK_STREAM)
     try:
         result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if share:
+        if share is not None:
             result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6 and not alone:
             result.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         result.bind(address)
-        result.listen(BACKLOG)
+        if share is None or not share.hold:
+            result.listen(BACKLOG)
         result.setblocking(False)
     except OSError:
         result.close()

@@ -19,8 +19,8 @@ import structlog
 
 from caseus.errors import CaseusError
 from caseus.server.channel import SupervisorEnd, WorkerEnd, make_channel
+from caseus.server.engine import OVERTIME, end
 from caseus.server.reload import Reloader, Terminal
-from caseus.server.serving import OVERTIME, end
 from caseus.server.state import State
 from caseus.server.worker import forward_hangup
 

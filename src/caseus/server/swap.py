@@ -54,6 +54,10 @@ class Swap:
         self._old.add(old)
         self._end_if_over(old)
 
+    def end(self) -> None:
+        """In the loop's thread, when no request will come any more."""
+        self._tenure.app.close()
+
     def close(self) -> None:
         """When the loop has ended: close the site, and those that had something left to do."""
         for tenure in self._old:
@@ -70,7 +74,7 @@ class Swap:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._tenure.app.close()
+        self.end()
         await send({"type": "lifespan.shutdown.complete"})
 
 

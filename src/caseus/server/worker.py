@@ -25,12 +25,12 @@ def work(state: State, sockets: Sequence[socket], metrics: Metrics, channel: Wor
     """Serve until the supervisor says, or ends. CaseusError or OSError if it can't start."""
     metrics.begin()
     opened = site.build(state.config, listed=state.listed)
-    serving = Serving(state, opened, metrics, on_ready=lambda: _say_ready(channel))
+    serving = Serving(state, opened, metrics)
     # Not as of a lone process: whoever signals a whole group reaches the supervisor too, who then signals again.
-    signal.signal(signal.SIGTERM, _handler(serving.server.stop))
+    signal.signal(signal.SIGTERM, _handler(serving.engine.stop))
     threading.Thread(target=_follow, args=(channel, serving), name="caseus-follow", daemon=True).start()
     try:
-        serving.run(sockets)
+        serving.run(sockets, on_ready=lambda: _say_ready(channel))
     finally:
         serving.close()
 
@@ -57,4 +57,4 @@ def _follow(channel: WorkerEnd, serving: Serving) -> None:
     for state in channel.states():
         serving.apply(state)
     _log.error("the supervisor is gone: this worker ends", pid=os.getpid())
-    serving.server.stop()
+    serving.engine.stop()
