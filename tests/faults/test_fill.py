@@ -196,6 +196,19 @@ class TestBadUpstreams:
         upstream.heal()
         assert_refused(proxied, LARGE, "more than its 500000 bytes")
 
+    def test_a_range_behind_the_end_of_what_is_not_the_file(self, proxied: Proxied, upstream: FakeUpstream) -> None:
+        """Which bytes there are only the right file tells, so nothing is said of them before the verdict."""
+        gate = threading.Event()
+        told = Options(hashes={"sha256": hashlib.sha256(LARGE[1]).hexdigest()}, size=False)
+        upstream.projects["alpha"] = [(LARGE[0], b"short", told)]
+        upstream.fail(Fault("slow", gate=gate), path_of(LARGE))
+        blob = proxied.proxy.open(ALPHA, LARGE[0], 1000)
+        until(lambda: any(b'"size":5' in path.read_bytes() for path in proxied.fill_folder.glob("*.json")))
+        assert blob.available() == (b"", State.WAITING)
+        gate.set()
+        with pytest.raises(Unavailable, match="wrong sha256"):
+            drain(blob)
+
     def test_every_reader_is_told(self, proxied: Proxied, upstream: FakeUpstream) -> None:
         gate = threading.Event()
         upstream.fail(Fault("slow", gate=gate), path_of(LARGE))
@@ -206,6 +219,19 @@ class TestBadUpstreams:
         for blob in blobs:
             with pytest.raises(Unavailable, match="wrong sha256"):
                 drain(blob)
+
+    def test_a_late_reader_is_told_of_its_own_attempt(self, proxied: Proxied, upstream: FakeUpstream) -> None:
+        """Though by then others have failed as well, with other words."""
+        blobs = []
+        for status in (500, 403):
+            upstream.fail(Fault("status", status=status), path_of(LARGE))
+            blobs.append(proxied.proxy.open(ALPHA, LARGE[0]))
+            upstream.wait_for(path_of(LARGE), len(blobs))
+            until(lambda: proxied.leftovers() == [])
+        for blob, status in zip(blobs, (500, 403), strict=True):
+            with pytest.raises(Unavailable, match=f"answers {status}") as caught:
+                drain(blob)
+            assert caught.value.kind == "upstream"
 
     def test_no_space(self, proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: object) -> int:
