@@ -130,8 +130,9 @@ def judge(root: Path, before: Rows) -> str:
 
 def rows(root: Path) -> Rows:
     with closing(sqlite3.connect(root / CATALOG)) as connection:
+        connection.text_factory = bytes  # a damaged text may be none
         names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for (name,) in names}
+        return {name.decode(): connection.execute(f"SELECT * FROM {name.decode()}").fetchall() for (name,) in names}
 
 
 def test_a_damaged_database_is_told_in_a_line(template: Path, memory: Path) -> None:

@@ -53,7 +53,7 @@ class Counts:
     def told(self) -> dict[str, int]:
         return {
             "power cuts": self.cuts,
-            "uploads acknowledged before them": self.acknowledged,
+            "acknowledged files looked for": self.acknowledged,
             "of them lost": self.lost,
             "uploads under way": self.under_way,
             "of them wholly there": self.whole,

@@ -16,8 +16,8 @@ HEAD = """\
 # Promises
 
 What caseus promises, what is counted to see whether it holds, the tests that do so, and what the last long run of them
-found. `make proof` runs them (about half an hour, as root on Linux, for disks to mount) and writes this page; `make
-test` runs the same tests in a short form.
+found. `make proof` runs them (some twenty minutes, as root, for disks to mount) and writes this page. `make test` runs
+the same tests in a short form.
 """
 
 
@@ -89,7 +89,7 @@ def _promise(run: Run, promise: Promise) -> str:
     if promise.measure:
         parts.append(_paragraph(f"Counted: {promise.measure}"))
     if promise.limits:
-        parts.append(_paragraph(f"Not in it: {promise.limits}" if promise.tests else promise.limits))
+        parts.append(_paragraph(f"Limits: {promise.limits}" if promise.tests else promise.limits))
     if promise.tests:
         rows = [f"| `{test}` | {_passed(run, promise, test)} |" for test in promise.tests]
         parts.append("\n".join(["| tests | passed |", "|---|---|", *rows]) + "\n")
