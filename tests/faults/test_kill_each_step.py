@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ def upstream() -> Iterator[FakeUpstream]:
 
 @contextmanager
 def opened(root: Path, upstream: FakeUpstream, clock: Clock | None = None) -> Iterator[Site]:
-    site = build(make_config(root, upstreams=(upstream.url,)), **({"clock": clock} if clock else {}))
+    site = build(make_config(root, upstreams=(upstream.url,)), clock=clock or time.time)
     try:
         yield site
     finally:

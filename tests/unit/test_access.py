@@ -13,6 +13,7 @@ from argon2 import PasswordHasher
 from caseus.access import Access
 from caseus.catalog import Catalog
 from caseus.errors import CaseusError, Denied, TooManyTries
+from caseus.passwords import Entry
 from caseus.tokens import digest, make_token
 from support.passwords import OF_BAR
 
@@ -302,3 +303,43 @@ def test_a_user_without_a_password_is_no_failed_login(catalog: Catalog, clock: C
             access.principal(basic(user, ""), "203.0.113.9")
         assert denied.value.anonymous
     assert access.principal(basic("alice", "sesam öffne"), "203.0.113.9").name == "alice"
+
+
+def listing(catalog: Catalog, clock: Clock, before: Access | None = None) -> Access:
+    """With users of a password file: `foo`, whose password is `bar`, `reader`, and one of the catalog's names."""
+    file = {
+        "foo": Entry(OF_BAR["gocheese-sha256"]),
+        "reader": Entry(OF_BAR["bcrypt-2y"], read_only=True),
+        "alice": Entry(OF_BAR["sha"]),
+    }
+    access = Access(catalog, open_reading=False, clock=clock, listed=file, before=before)
+    access.passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64)
+    return access
+
+
+def test_users_of_the_password_file(catalog: Catalog, access: Access, clock: Clock) -> None:
+    """They upload, or read only; they are no admins and have no tokens. The catalog's users go first."""
+    both = listing(catalog, clock)
+    foo = both.principal(basic("foo", "bar"))
+    assert foo.name == "foo" and foo.rights == {"read", "upload"}
+    assert both.principal(basic("reader", "bar")).rights == {"read"}
+    assert both.principal(basic("alice", "sesam öffne")).name == "alice"
+    for user, password in (("alice", "bar"), ("foo", "baz"), ("Foo", "bar"), ("nobody", "bar")):
+        with pytest.raises(Denied) as denied:
+            both.principal(basic(user, password))
+        assert denied.value.anonymous
+    catalog.add_user("foo", password_hash=access.passwords.hash("another"), admin=False, actor="test")
+    with pytest.raises(Denied):
+        both.principal(basic("foo", "bar"))
+
+
+def test_a_reload_keeps_the_counts_of_failed_logins_and_nothing_else(catalog: Catalog, clock: Clock) -> None:
+    before = listing(catalog, clock)
+    before.principal(basic("foo", "bar"), "203.0.113.9")
+    for _ in range(5):
+        with pytest.raises(Denied):
+            before.principal(basic("reader", "wrong"), "203.0.113.9")
+    after = listing(catalog, clock, before)
+    assert after.recall(basic("foo", "bar")) is None
+    with pytest.raises(TooManyTries):
+        after.principal(basic("reader", "bar"), "203.0.113.9")

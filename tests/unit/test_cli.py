@@ -80,7 +80,7 @@ def test_version_and_help(run: Run) -> None:
         ["serve", "a", "b"],
         ["serve", "/another"],
         ["serve", "--upstream", "none", "--upstream", "pypi"],
-        ["serve", "--workers", "2"],
+        ["serve", "--workers", "65"],
         ["config", "show", "--read", "nobody"],
     ],
 )

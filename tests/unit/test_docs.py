@@ -25,8 +25,10 @@ from caseus.importers.report import Outcome
 from caseus.keys import KEYS
 from caseus.packages import Line
 from caseus.server.limits import Limits
+from caseus.server.reload import FIXED
 from caseus.units import parse_duration, parse_size
 from caseus.upstreams import TABLE_KEYS
+from caseus.web import Metrics
 from caseus.web.paths import METHODS, Route, parse_path
 from caseus.web.request import Body
 from proof.promises import PROMISES
@@ -267,7 +269,7 @@ def test_commands_in_the_text_exist(page: Path) -> None:
         if span.startswith("caseus "):
             words = span.split()[1:]
             assert any(words[: len(command)] == list(command)[: len(words)] for command in COMMANDS), span
-        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span):
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", span):
             assert flag in everywhere | makes | (others if page.name == "migrating.md" else set()), (
                 f"{page.name}: {span}"
             )
@@ -360,6 +362,19 @@ def test_limits_are_in_the_reference() -> None:
     told = [parse(coded(row[1])) for parse, row in zip(read, rows, strict=True)]
     assert told == [*sizes, *times, of.connections, of.spare, *logins_]
     assert f"less than {pace.rate:.0f} bytes a second" in section(REFERENCE, "Limits")
+
+
+def test_metrics_are_in_the_reference() -> None:
+    told = {re.split(r"[ {]", line)[0] for line in Metrics().text().decode().splitlines() if line.startswith("caseus_")}
+    assert {coded(row[0]) for row in table(REFERENCE, "Metrics")} == {
+        *(name for name in told if not name.endswith("_created")),
+        "caseus_requests_total",
+    }
+
+
+def test_settings_that_need_a_restart_are_in_the_reference() -> None:
+    text = section(REFERENCE, "Signals")
+    assert re.findall(r"`(\w+)`", text[text.index("those of the start.") :]) == list(FIXED)
 
 
 def test_kinds_of_damage_are_in_the_reference() -> None:

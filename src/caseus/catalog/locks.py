@@ -66,6 +66,21 @@ def _acquire(fd: int, timeout: float) -> None:
             pause = min(pause * 2, 0.02)
 
 
+@contextmanager
+def exclusive_at_once(path: Path) -> Iterator[bool]:
+    """Hold the file's lock alone if nobody else holds it just now; gives whether it is held."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
 def is_open(path: Path) -> bool:
     """Whether a process has the root open; asked before this process opens it itself."""
     try:

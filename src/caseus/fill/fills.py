@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import structlog
 
+from caseus import durability
 from caseus.catalog import Catalog
 from caseus.errors import CaseusError, Conflict, NotFound, Unavailable
 from caseus.expiring import Expiring
@@ -216,7 +217,7 @@ class Fills:
             if not left_by_others:  # else it may be that what is wrong
                 self._wrong.put(source.key, (source, error), until=self._clock() + self.wrong_for)
             raise
-        os.fsync(lock)
+        durability.sync(lock)
         keep = filling.done <= self._cache_bytes
         if keep:
             self._store.adopt(part.path, source.key)

@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from caseus import durability
 from caseus.errors import Invalid, NotFound, Unavailable
 from caseus.storage import check_key
 from caseus.storage.blobs import FileBlob
@@ -130,7 +131,7 @@ class FilesystemStorage:
             Folder.open(self.root, folders) as folder,
         ):
             os.unlink(name, dir_fd=folder.fd)
-            os.fsync(folder.fd)
+            durability.sync(folder.fd)
             folder.remove_if_empty()
 
     def keys(self, prefix: str = "") -> Iterator[str]:

@@ -15,7 +15,7 @@ _HOST = re.compile(
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """`client`: address or ""; `host`: valid `name[:port]` or None; `trusted`: a trusted proxy handed it on."""
+    """`client`: address, `unix` or ""; `host`: valid `name[:port]` or None; `trusted`: a trusted proxy handed it on."""
 
     client: str
     scheme: str
@@ -23,13 +23,23 @@ class Origin(msgspec.Struct, frozen=True):
     trusted: bool
 
 
+UNIX = "unix"
+"""Who connects by a unix socket, and has no address."""
+
+
 class TrustedProxies:
-    """Addresses and networks whose X-Forwarded-* headers are believed."""
+    """Addresses and networks whose X-Forwarded-* headers are believed, and `unix`."""
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self.networks: tuple[IPv4Network | IPv6Network, ...] = tuple(ip_network(net, strict=False) for net in networks)
+        told = tuple(networks)
+        self._unix = UNIX in told
+        self.networks: tuple[IPv4Network | IPv6Network, ...] = tuple(
+            ip_network(net, strict=False) for net in told if net != UNIX
+        )
 
     def __contains__(self, address: str) -> bool:
+        if address == UNIX:
+            return self._unix
         try:
             parsed = ip_address(address)
         except ValueError:

@@ -17,7 +17,7 @@ from packaging.utils import NormalizedName
 from caseus.errors import Invalid
 from caseus.names import RESERVED_SEGMENTS, check_filename, normalize, parse_filename, split_sidecar
 
-Kind = Literal["home", "list", "project", "file", "upload", "livez", "readyz"]
+Kind = Literal["home", "list", "project", "file", "upload", "livez", "readyz", "metrics"]
 
 METHODS: dict[Kind, tuple[str, ...]] = {
     "home": ("GET", "HEAD", "POST"),
@@ -27,6 +27,7 @@ METHODS: dict[Kind, tuple[str, ...]] = {
     "upload": ("POST",),
     "livez": ("GET", "HEAD"),
     "readyz": ("GET", "HEAD"),
+    "metrics": ("GET", "HEAD"),
 }
 """What each route allows. twine and old tools post to `/` and `/simple/` too where they are so configured."""
 
@@ -65,8 +66,9 @@ def parse_path(
     if segments[0] in indexes and segments[0] not in RESERVED_SEGMENTS:
         index = segments[0]
         return Redirect(f"{index}/", "home") if len(segments) == 1 else _in_index(index, segments[1:])
-    if segments in (["livez"], ["readyz"]):
-        return Route("livez" if segments == ["livez"] else "readyz")
+    match segments:
+        case ["livez" | "readyz" | "metrics" as kind]:
+            return Route(kind)
     return _in_index(None, segments) or _aliased(segments, alias)
 
 
