@@ -146,6 +146,8 @@ def test_with_the_upstream_down_what_is_known_is_not_absent(tmp_path: Path, upst
         assert set(page(server, "alpha")) == {ALPHA[0][0], ALPHA[1][0]}
         assert get(server, "alpha", ALPHA[0][0]) == get(server, "alpha", f"{ALPHA[0][0]}.metadata") == 200
         assert get(server, "alpha", ALPHA[1][0]) == get(server, "alpha", f"{ALPHA[1][0]}.metadata") == 502
+        unknown = ask(f"{server.url}simple/alpha/{ALPHA[1][0]}")
+        assert "will be known when the upstream answers" in unknown.reason
         assert get(server, "alpha", ALPHA[2][0]) == 404
         upstream.up()
         server.stop()

@@ -129,6 +129,22 @@ def test_uploaders_of_a_project(run: Run, open_catalog: Callable[[], Catalog]) -
     catalog.close()
 
 
+def test_aliases_of_an_index(run: Run, open_catalog: Callable[[], Catalog]) -> None:
+    assert run("user", "add", "alice", "--password-stdin", input=b"correct horse\n").code == 0
+    assert run("index", "alias", "mia/dev").out == "/mia/dev/+simple/ is /simple/\n"
+    assert run("index", "alias", "mia/dev").code == 0
+    assert json.loads(run("index", "show", "main", "--json").out)["aliases"] == ["mia/dev"]
+    assert run("index", "alias", "mia/dev", "--remove").out == "/mia/dev/+simple/ is no more\n"
+    again = run("index", "alias", "mia/dev", "--remove")
+    assert again.code == 1 and "no alias mia/dev" in again.err
+    for path in ("mia", "mia/dev/more", "/mia/dev", "mia/"):
+        assert run("index", "alias", path).code == 2
+    catalog = open_catalog()
+    told = [(entry.action, entry.detail) for entry in catalog.journal()][1:]
+    assert told == [("alias-add", "mia/dev of main"), ("alias-remove", "mia/dev")]
+    catalog.close()
+
+
 def test_users(run: Run, open_catalog: Callable[[], Catalog]) -> None:
     assert run("user", "add", "alice", "--admin", "--password-stdin", input=b"correct horse\n").code == 0
     assert run("user", "add", "bob", "--password_stdin", input="schöne grüße".encode()).code == 0
