@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import random
+import shutil
 import signal
 import ssl
 import subprocess
@@ -17,6 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from caseus.config import load
+from caseus.server.reload import Reloader
+from caseus.server.state import read_state
+from caseus.web import Metrics
 from support.certificates import self_signed
 from support.clients import Answer, ask, listed, upload
 from support.faulty import until
@@ -303,6 +308,47 @@ def test_no_request_fails_while_it_is_reloaded_again_and_again(tmp_path: Path, w
         assert set(outcomes) == {200}
         assert set(uploaded) <= set(listed(server.url, "acme"))
         assert "Traceback" not in server.log
+
+
+@each_number
+def test_a_signal_at_the_start_harms_nothing(tmp_path: Path, workers: int) -> None:
+    """From the welcome on, which is long before it is ready."""
+    command = [
+        *COMMAND,
+        "serve",
+        str(tmp_path / "root"),
+        "--port",
+        "0",
+        "--upstream",
+        "none",
+        "--workers",
+        str(workers),
+    ]
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=clean_environment(), text=True)
+    assert process.stdout is not None
+    until(lambda: log.read_text().startswith("caseus "))
+    process.send_signal(signal.SIGHUP)
+    assert process.stdout.readline().startswith("caseus: ready on ")
+    if workers == 1:  # of several, none may have been there to tell of it
+        until(lambda: '"event": "reloaded"' in log.read_text())
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in log.read_text()
+
+
+def test_the_size_of_the_cache_stays_what_it_was_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it is set: half of the free disk is less when the cache has grown."""
+    usage = type(shutil.disk_usage(tmp_path))
+    free = [30 << 30]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(60 << 30, (60 << 30) - free[0], free[0]))
+    loaded = load({"root": str(tmp_path), "upstream": ["none"]}, {})
+    reloader = Reloader(lambda: loaded, loaded, read_state(loaded.config), Metrics())
+    free[0] = 10 << 30
+    assert reloader.reload() and reloader.state.config.cache_bytes == 15 << 30
+    loaded = load({"root": str(tmp_path), "upstream": ["none"], "cache_bytes": "7"}, {})
+    assert reloader.reload() and reloader.state.config.cache_bytes == 7
 
 
 # Ends

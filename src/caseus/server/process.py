@@ -8,8 +8,10 @@ import signal
 import sys
 import tempfile
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from caseus import site
 from caseus.binds import TcpBind
@@ -17,10 +19,10 @@ from caseus.config import Config, Loaded
 from caseus.folder import make_root
 from caseus.server import http2, logs, sockets, welcome
 from caseus.server.admin import make_first_admin
-from caseus.server.reload import Hangups, Load, Reloader, Terminal
+from caseus.server.reload import Hangups, Load, Reloader, Terminal, settle
 from caseus.server.serving import Serving
 from caseus.server.sockets import Listeners
-from caseus.server.state import State, read_state
+from caseus.server.state import read_state
 from caseus.server.supervisor import Supervisor
 from caseus.server.worker import work
 from caseus.web import Metrics
@@ -29,6 +31,7 @@ from caseus.web import Metrics
 def run(loaded: Loaded, load: Load) -> int:
     """Serve until a signal; the exit code. `load` reads the settings anew. CaseusError if it can't; WorkersDie."""
     logs.configure()
+    hangups = Hangups()
     config = loaded.config
     state = read_state(config)
     if config.http2:
@@ -37,11 +40,15 @@ def run(loaded: Loaded, load: Load) -> int:
         listeners = _listen(config)
         stack.callback(listeners.close)
         make_root(config.root)
-        if config.workers == 1:
-            _serve_alone(loaded, state, load, listeners)
+        state = msgspec.structs.replace(state, config=settle(config, site.cache_limit(config)))
+        alone = config.workers == 1
+        folder = None if alone else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="caseus-metrics-")))
+        metrics = Metrics(folder)
+        started = _Started(loaded, listeners, hangups, Reloader(load, loaded, state, metrics), metrics)
+        if alone:
+            started.serve_alone()
         else:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="caseus-metrics-")))
-            _serve_by_workers(loaded, state, load, listeners, Metrics(folder))
+            started.serve_by_workers()
     return 0
 
 
@@ -51,55 +58,65 @@ def _listen(config: Config) -> Listeners:
     return sockets.listen(config.binds, workers=config.workers, mode=config.bind_mode, environ=os.environ)
 
 
-def _serve_alone(loaded: Loaded, state: State, load: Load, listeners: Listeners) -> None:
-    metrics, terminal = Metrics(), Terminal()
-    reloader = Reloader(load, loaded, state, metrics)
-    with ExitStack() as stack:
-        opened = _open(loaded, state, listeners)
-        stack.callback(opened.close)
-        serving = Serving(state, opened, metrics)
-        stack.pop_all()
-        stack.callback(serving.close)
+class _Started(NamedTuple):
+    """A server that listens, and has not opened its data folder yet."""
 
-        def hangup() -> None:
-            if terminal.is_gone():
-                serving.engine.stop()
-            elif reloader.reload():
-                serving.apply(reloader.state)
+    loaded: Loaded
+    listeners: Listeners
+    hangups: Hangups
+    reloader: Reloader
+    metrics: Metrics
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, serving.handle_exit)
-        signal.signal(signal.SIGHUP, Hangups(hangup).handle)
-        serving.run(listeners.of(0), partial(_say_ready, loaded, listeners))
+    def serve_alone(self) -> None:
+        terminal = Terminal()
+        with ExitStack() as stack:
+            opened = self._open()
+            stack.callback(opened.close)
+            serving = Serving(self.reloader.state, opened, self.metrics)
+            stack.pop_all()
+            stack.callback(serving.close)
 
+            def hangup() -> None:
+                if terminal.is_gone():
+                    serving.engine.stop()
+                elif self.reloader.reload():
+                    serving.apply(self.reloader.state)
 
-def _serve_by_workers(loaded: Loaded, state: State, load: Load, listeners: Listeners, metrics: Metrics) -> None:
-    _open(loaded, state, listeners).close()  # migrations are done; threads and databases don't outlive a fork
-    gc.collect()
-    gc.freeze()
-    supervisor = Supervisor(
-        lambda number, state, channel: work(state, listeners.keep(number), metrics, channel),
-        Reloader(load, loaded, state, metrics),
-        stop_listening=listeners.close,
-        on_ready=partial(_say_ready, loaded, listeners),
-        on_death=metrics.bury,
-    )
-    supervisor.run()
+            def on_ready() -> None:
+                self.hangups.follow(hangup)
+                self._say_ready()
 
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, serving.handle_exit)
+            serving.run(self.listeners.of(0), on_ready)
 
-def _open(loaded: Loaded, state: State, listeners: Listeners) -> site.Site:
-    """The site, with a first user, after the welcome."""
-    with ExitStack() as stack:
-        opened = site.build(state.config, listed=state.listed)
-        stack.callback(opened.close)
-        admin = make_first_admin(opened.catalog, state.config.root, os.environ, opened.access.passwords.hash)
-        text = welcome.compose(loaded, listeners.names, admin, secret=sys.stderr.isatty())
-        welcome.show(text, sys.stderr)
-        stack.pop_all()
-    return opened
+    def serve_by_workers(self) -> None:
+        self._open().close()  # migrations are done; threads and databases don't outlive a fork
+        gc.collect()
+        gc.freeze()
+        supervisor = Supervisor(
+            lambda number, state, channel: work(state, self.listeners.keep(number), self.metrics, channel),
+            self.reloader,
+            self.hangups,
+            stop_listening=self.listeners.close,
+            on_ready=self._say_ready,
+            on_death=self.metrics.bury,
+        )
+        supervisor.run()
 
+    def _open(self) -> site.Site:
+        """The site, with a first user, after the welcome."""
+        state = self.reloader.state
+        with ExitStack() as stack:
+            opened = site.build(state.config, listed=state.listed)
+            stack.callback(opened.close)
+            admin = make_first_admin(opened.catalog, state.config.root, os.environ, opened.access.passwords.hash)
+            text = welcome.compose(self.loaded, self.listeners.names, admin, secret=sys.stderr.isatty())
+            welcome.show(text, sys.stderr)
+            stack.pop_all()
+        return opened
 
-def _say_ready(loaded: Loaded, listeners: Listeners) -> None:
-    urls = welcome.urls_of(listeners.names, tls=loaded.config.tls_cert is not None)
-    with suppress(BrokenPipeError):  # whoever started us may not listen
-        print("caseus: ready on", *urls, flush=True)
+    def _say_ready(self) -> None:
+        urls = welcome.urls_of(self.listeners.names, tls=self.loaded.config.tls_cert is not None)
+        with suppress(BrokenPipeError):  # whoever started us may not listen
+            print("caseus: ready on", *urls, flush=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import queue
-import sys
+import signal
 import threading
 from collections.abc import Callable
-from types import FrameType
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ import structlog
 from caseus.config import Config, ConfigError, Loaded
 from caseus.errors import CaseusError
 from caseus.server.state import FaultyPasswd, State, read_state
+from caseus.site import cache_limit
 from caseus.upstreams import open_upstream
 from caseus.web.metrics import Metrics
 
@@ -35,6 +37,7 @@ class Reloader:
         self._metrics = metrics
         self._load = load
         self._file = loaded.file
+        self._cache_bytes = cache_limit(msgspec.structs.replace(state.config, cache_bytes=None))
 
     def reload(self) -> bool:
         """Read it anew and make it `state`; False, and all of it logged, if anything of it is broken."""
@@ -60,7 +63,7 @@ class Reloader:
     def _read(self) -> State:
         loaded = self._load()
         self._check_file(loaded)
-        new = read_state(_with_fixed(loaded.config, self.state.config))
+        new = read_state(settle(_with_fixed(loaded.config, self.state.config), self._cache_bytes))
         for upstream in new.config.upstreams:
             open_upstream(upstream).close()  # its certificates are read here
         return new
@@ -71,6 +74,12 @@ class Reloader:
             raise ConfigError(f"the configuration file {self._file} is gone: restart to do without it")
         if loaded.file is not None and not loaded.file.read_bytes().strip():
             raise ConfigError(f"the configuration file {loaded.file} is empty: restart to do without it")
+
+
+def settle(config: Config, cache_bytes: int) -> Config:
+    """With the size of the cache, where it is not set, that was right at the start: what is half of the free disk
+    later, in a reload or a new worker, is less by what has been cached."""
+    return config if config.cache_bytes is not None else msgspec.structs.replace(config, cache_bytes=cache_bytes)
 
 
 def _with_fixed(new: Config, old: Config) -> Config:
@@ -84,23 +93,30 @@ def _with_fixed(new: Config, old: Config) -> Config:
 
 
 class Hangups:
-    """Calls `act` in a thread of its own after each SIGHUP; once for several that come meanwhile."""
+    """Each SIGHUP from now on, also those that come before there is anything to reload."""
 
-    def __init__(self, act: Callable[[], object]) -> None:
-        self._act = act
+    def __init__(self) -> None:
         self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="caseus-reload", daemon=True).start()
+        signal.signal(signal.SIGHUP, lambda number, frame: self._queue.put(None))
 
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """A signal handler."""
-        self._queue.put(None)
+    def came(self) -> bool:
+        """Whether there was one since this was asked last; several count once."""
+        found = False
+        with suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
+                found = True
+        return found
 
-    def _run(self) -> None:
+    def follow(self, act: Callable[[], object]) -> None:
+        """Call `act` after each, in a thread of its own."""
+        threading.Thread(target=self._follow, args=(act,), name="caseus-reload", daemon=True).start()
+
+    def _follow(self, act: Callable[[], object]) -> None:
         while True:
             self._queue.get()
-            while not self._queue.empty():
-                self._queue.get()
-            self._act()
+            self.came()
+            act()
 
 
 class Terminal:
@@ -114,7 +130,4 @@ class Terminal:
 
 
 def _is_there() -> bool:
-    try:
-        return sys.stderr.isatty()
-    except (OSError, ValueError):
-        return False
+    return any(map(os.isatty, range(3)))  # False for what is closed, too

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -20,7 +21,7 @@ import structlog
 from caseus.errors import CaseusError
 from caseus.server.channel import SupervisorEnd, WorkerEnd, make_channel
 from caseus.server.engine import OVERTIME, end
-from caseus.server.reload import Reloader, Terminal
+from caseus.server.reload import Hangups, Reloader, Terminal
 from caseus.server.state import State
 from caseus.server.worker import forward_hangup
 
@@ -74,12 +75,13 @@ class Supervisor:
         self,
         work: Work,
         reloader: Reloader,
+        hangups: Hangups,
         *,
         stop_listening: Callable[[], None],
         on_ready: Callable[[], None],
         on_death: Callable[[int], None],
     ) -> None:
-        self._work, self._reloader = work, reloader
+        self._work, self._reloader, self._hangups = work, reloader, hangups
         self._stop_listening, self._on_ready, self._on_death = stop_listening, on_ready, on_death
         self._slots = [_Slot(number) for number in range(reloader.state.config.workers)]
         self._selector = selectors.PollSelector()
@@ -93,6 +95,8 @@ class Supervisor:
         """Until the last worker has ended. WorkersDie if they would not live."""
         try:
             self._take_signals()
+            if self._hangups.came():
+                self._handle(signal.SIGHUP)
             self._supervise()
         finally:
             self._forget()
@@ -224,11 +228,13 @@ class Supervisor:
             self._on_ready()
 
     def _reap(self) -> None:
-        for slot in self._slots:
-            if slot.pid is not None:
-                pid, status = os.waitpid(slot.pid, os.WNOHANG)
-                if pid:
-                    self._bury(slot, os.waitstatus_to_exitcode(status))
+        """Also what is nobody's: as process 1 of a container it inherits children of workers that died."""
+        slots = {slot.pid: slot for slot in self._slots}
+        with suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                slot = slots.get(found[0])
+                if slot is not None:
+                    self._bury(slot, os.waitstatus_to_exitcode(found[1]))
 
     def _bury(self, slot: _Slot, code: int) -> None:
         assert slot.channel is not None and slot.pid is not None

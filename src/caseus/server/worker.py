@@ -28,9 +28,8 @@ def work(state: State, sockets: Sequence[socket], metrics: Metrics, channel: Wor
     serving = Serving(state, opened, metrics)
     # Not as of a lone process: whoever signals a whole group reaches the supervisor too, who then signals again.
     signal.signal(signal.SIGTERM, _handler(serving.engine.stop))
-    threading.Thread(target=_follow, args=(channel, serving), name="caseus-follow", daemon=True).start()
     try:
-        serving.run(sockets, on_ready=lambda: _say_ready(channel))
+        serving.run(sockets, on_ready=lambda: _begin(channel, serving))
     finally:
         serving.close()
 
@@ -48,7 +47,8 @@ def _handler(act: Callable[[], object]) -> Callable[[int, FrameType | None], Non
     return handle
 
 
-def _say_ready(channel: WorkerEnd) -> None:
+def _begin(channel: WorkerEnd, serving: Serving) -> None:
+    threading.Thread(target=_follow, args=(channel, serving), name="caseus-follow", daemon=True).start()
     with suppress(OSError):  # the supervisor is gone: `_follow` sees that
         channel.say_ready()
 
