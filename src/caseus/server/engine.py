@@ -39,7 +39,7 @@ class Engine(Protocol):
         """From any thread, or a signal handler: take no new connections, and end when what runs is finished."""
 
     def apply(self, state: State) -> None:
-        """Heed what concerns it of a new state."""
+        """Heed what concerns it of a new state. In the loop's thread, after the application was replaced."""
 
     def in_loop(self, act: Callable[[], None]) -> None:
         """Do it in the loop's thread; nothing if the loop is not there, or no longer."""

@@ -85,7 +85,7 @@ class Http2:
         for server in servers:
             server.stop()  # type: ignore[no-untyped-call]
         await asyncio.gather(*running)
-        self._app.end()
+        await self._app.end()
 
     def _server(self, host: str, port: int) -> Server:
         from granian.constants import HTTPModes, Interfaces, SSLProtocols

@@ -16,7 +16,7 @@ from caseus.server.engine import Engine, end
 from caseus.server.http2 import Http2
 from caseus.server.http11 import Http11
 from caseus.server.swap import Swap
-from caseus.web import Metrics, create_app
+from caseus.web import App, Metrics, create_app
 
 if TYPE_CHECKING:
     from caseus.server.state import State
@@ -53,8 +53,11 @@ class Serving:
             self._metrics.reloaded(False)
             return
         app = create_app(new, self._metrics)
+        self.engine.in_loop(lambda: self._take(state, app, new))
+
+    def _take(self, state: State, app: App, new: Site) -> None:
+        self._swap.replace(app, new)
         self.engine.apply(state)
-        self.engine.in_loop(lambda: self._swap.replace(app, new))
         self._metrics.reloaded(True)
         _log.info("reloaded", users=len(state.listed))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -55,6 +56,8 @@ class App:
     def __init__(self, site: Site, metrics: Metrics) -> None:
         self._site = site
         self._metrics = metrics
+        self._running = 0
+        self._when_idle: Callable[[], None] | None = None
         self._private = site.config.read == "users"
         self._prefix = prefix_of(site.config.public_url)
         self._trusted = TrustedProxies(site.config.trusted_proxies)
@@ -72,18 +75,39 @@ class App:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
         else:
-            await self._serve(scope, receive, send)
+            with self.busy():
+                await self._serve(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self.close()
+        await self.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of its threads."""
         self._threads.close()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Held while something works for a request."""
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._look_idle()
+
+    def when_idle(self, act: Callable[[], None]) -> None:
+        """Call it once, as soon as nothing is under way: another application has this one's place."""
+        self._when_idle = act
+        self._look_idle()
+
+    def _look_idle(self) -> None:
+        if not self._running and self._when_idle is not None:
+            act, self._when_idle = self._when_idle, None
+            act()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.read(scope, receive, self._trusted)

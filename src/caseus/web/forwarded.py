@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import msgspec
@@ -12,6 +12,10 @@ _HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?|\[[0-9A-Fa-f:.]{2,45}\])"
     r"(?::[0-9]{1,5})?\Z"
 )
+
+
+UNIX = "unix"
+"""Who connects by a unix socket, and has no address."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -23,8 +27,11 @@ class Origin(msgspec.Struct, frozen=True):
     trusted: bool
 
 
-UNIX = "unix"
-"""Who connects by a unix socket, and has no address."""
+def peer_of(client: Sequence[object] | None, server: Sequence[object] | None) -> str:
+    """Who connected, by ASGI's words for both ends: an address, UNIX, or "" for a TCP client that is gone already."""
+    if client:
+        return str(client[0])
+    return UNIX if server and server[1] is None else ""
 
 
 class TrustedProxies:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from caseus.web.forwarded import UNIX, Origin, TrustedProxies
+from caseus.web.forwarded import Origin, TrustedProxies, peer_of
 from caseus.web.negotiate import ALIASES
 
 CacheMark = Literal["hit", "miss", "stale", "-"]
@@ -132,7 +132,7 @@ class Request:
         for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        origin = trusted.origin(_peer(scope), scope.get("scheme", "http"), headers)
+        origin = trusted.origin(peer_of(scope.get("client"), scope.get("server")), scope.get("scheme", "http"), headers)
         given = headers.get("x-request-id", "") if origin.trusted else ""
         return cls(
             method=scope["method"],
@@ -153,11 +153,3 @@ class Request:
             shown += "?" + "&".join("=".join(pair) if pair in _SHOWN else "***" for pair in pairs)
         printable = "".join(char if " " <= char <= "~" else "?" for char in shown)
         return printable if len(printable) <= _MAX_SHOWN else printable[:_MAX_SHOWN] + "…"
-
-
-def _peer(scope: Scope) -> str:
-    """Who connected: an address, `unix`, or "" for a TCP connection that is gone already."""
-    peer, server = scope.get("client"), scope.get("server")
-    if peer:
-        return str(peer[0])
-    return UNIX if server and server[1] is None else ""
