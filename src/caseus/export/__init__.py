@@ -1,7 +1,7 @@
 """The index as static files: a list of files in, a tree of pages out.
 
-    from caseus.export import Options, PackageList, export
-    export(PackageList(Path("packages.json")), Path("public"), Options(packages_url="../../pool/"))
+from caseus.export import Options, PackageList, export
+export(PackageList(Path("packages.json")), Path("public"), Options(packages_url="../../pool/"))
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from caseus.export.files import PathOf, place_files
 from caseus.export.found import Found
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.scan import NO_FILE, Scan
@@ -41,20 +42,22 @@ class Past(NamedTuple):
     """What an earlier run wrote that is right still.
 
     `pages`: projects whose pages are. `projects`: those of them of which more is known; `lines`: its `packages.json`,
-    with the place of each of these in it, or None.
+    with the place of each of these in it, or None. `files`: files of packages in its folders are its own.
     """
 
     pages: Container[str] = ()
     projects: Mapping[str, ProjectState] = {}
     lines: BinaryIO | None = None
     places: Mapping[str, int] = {}
+    files: bool = False
 
 
 class Builder:
     """Does shares, each in any process."""
 
-    def __init__(self, scan: Scan, pages: ProjectPages, target: Target, past: Past) -> None:
+    def __init__(self, scan: Scan, pages: ProjectPages, target: Target, past: Past, path_of: PathOf) -> None:
         self._scan, self._pages, self._target, self._past = scan, pages, target, past
+        self._path_of = path_of
 
     def build(self, share: Share) -> Built:
         writer = Writer(self._target, self._pages.options.compress)
@@ -74,11 +77,11 @@ class Builder:
         return Built(order, projects, gone, writer.counts)
 
     def _write(self, found: Found, writer: Writer) -> list[str]:
-        written = []
+        written = place_files(found, self._path_of, writer) if self._pages.options.files else []
         for key, data in self._pages.pages(found):
             writer.put(key, data)
             written.append(key)
-        return [] if self._target.empty else stale(self._target, found.name, written)
+        return [] if self._target.empty else stale(self._target, found.name, written, files=self._past.files)
 
     def _tell(self, found: Found, lines: BinaryIO) -> ProjectState:
         told = [release.entry for release in found.releases] + found.others

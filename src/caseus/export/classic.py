@@ -57,9 +57,7 @@ def home_page(rows: Iterable[tuple[str, str | None]], options: Options) -> bytes
     """`index.html`: (project, latest version) each."""
     search = '<input id="search" type="text" autofocus placeholder="Filter" aria-label="Filter" value="">'
     more = '<p><a href="changelog/page1.html">Changelog</a></p>\n' if options.changelog else ""
-    body = (
-        f'{more}<div id="packages">\n{"".join(_home_rows(rows))}</div>\n<script>\n{_FILTER}</script>'
-    )
+    body = f'{more}<div id="packages">\n{"".join(_home_rows(rows))}</div>\n<script>\n{_FILTER}</script>'
     return _document(escaped(options.title), body, options, search)
 
 
@@ -125,7 +123,7 @@ def changelog_page(rows: Iterable[str], number: int, count: int, options: Option
     """`changelog/pageN.html`: `rows` of this page by `changelog_row`."""
     pages = _pagination(number, count)
     body = (
-        f"<h2>Package Changelog</h2>\n{pages}<table class=\"changelog\">\n"
+        f'<h2>Package Changelog</h2>\n{pages}<table class="changelog">\n'
         f"<tr><th>Filename</th><th>Upload Time</th><th>Uploaded By</th></tr>\n{''.join(rows)}</table>\n{pages}"
     )
     return _document(f"Changelog | {escaped(options.title)}", body, options)

@@ -11,6 +11,8 @@ from packaging.utils import NormalizedName
 from caseus.errors import Invalid
 from caseus.export.classic import project_page
 from caseus.export.entries import Entry
+from caseus.export.feeds import Feeds
+from caseus.export.files import is_placed
 from caseus.export.found import Found, Links
 from caseus.export.options import Options
 from caseus.export.project_json import ProjectJson
@@ -23,6 +25,7 @@ from caseus.render import project_html, project_json
 
 _SIMPLE: Final = frozenset({"index.html", "index.json"})
 _JSON: Final = "json"
+_RELEASES: Final = "releases.xml"
 
 
 class ProjectPages:
@@ -30,6 +33,7 @@ class ProjectPages:
 
     def __init__(self, options: Options, generated: str | None) -> None:
         self.links = Links(options)
+        self._feeds = Feeds(options)
         self.options, self._generated = options, generated
 
     def pages(self, found: Found) -> Iterator[tuple[str, bytes]]:
@@ -43,6 +47,8 @@ class ProjectPages:
                         yield f"pypi/{name}/{version}/{_JSON}", json.release(version)
             if options.project_json:
                 yield f"pypi/{name}/{_JSON}", json.project()
+            if options.rss:
+                yield f"rss/project/{name}/{_RELEASES}", self._feeds.releases(found)
         if options.style == "dumb-pypi":
             yield f"simple/{name}/index.html", project_page(found, self.links, self._generated)
             if options.simple_json:
@@ -69,15 +75,20 @@ class ProjectPages:
         )
 
 
-def stale(target: Target, name: str, wanted: Collection[str]) -> list[str]:
+def stale(target: Target, name: str, wanted: Collection[str], *, files: bool) -> list[str]:
     """Keys of the project's pages that an earlier run wrote and this one doesn't; nobody else's files.
 
-    `wanted`: keys of this run's pages, without compressed forms.
+    `wanted`: keys of this run, without compressed forms. `files`: those of packages are the tree's own too.
     """
-    found = {f"simple/{name}/{page}" for page in plain_names(target.names(f"simple/{name}")) & _SIMPLE}
+    there = target.names(f"simple/{name}")
+    found = {f"simple/{name}/{page}" for page in plain_names(there) & _SIMPLE}
+    if files:
+        found |= {f"simple/{name}/{file}" for file in there if is_placed(file)}
     there = target.names(f"pypi/{name}")
     folders = [f"pypi/{name}", *(f"pypi/{name}/{entry[:-1]}" for entry in there if entry.endswith("/"))]
     found |= {f"{folder}/{_JSON}" for folder in folders if _JSON in plain_names(target.names(folder))}
+    if _RELEASES in plain_names(target.names(f"rss/project/{name}")):
+        found.add(f"rss/project/{name}/{_RELEASES}")
     return sorted(found - set(wanted))
 
 
@@ -108,6 +119,8 @@ def as_file(entry: Entry) -> File:
 
 def _normal(version: str, entry: Entry) -> str:
     """PEP 440's normal form, as far as the name of the file is a wheel's or sdist's."""
+    if entry.version is not None:
+        return entry.version
     try:
         return parse_filename(entry.filename).version
     except Invalid:

@@ -34,12 +34,14 @@ class ProjectJson:
 
     def __init__(self, found: Found, links: Links) -> None:
         self._found, self._links = found, links
-        # Relative links of a release's page lead one folder further up: then no two pages have the same bytes of a file.
+        # Relative links of a release's page lead one folder further up than those of the project's.
         self._same = all(self._url(release, _UP) == self._url(release, f"{_UP}../") for release in found.offered[:1])
         self._files = {release.entry.filename: self._file(release, _UP) for release in found.offered}
 
     def project(self) -> bytes:
-        return self._page(self._info(), {version: self._listed(files) for version, files in self._found.versions.items()})
+        return self._page(
+            self._info(), {version: self._listed(files) for version, files in self._found.versions.items()}
+        )
 
     def release(self, version: str) -> bytes:
         files = self._found.versions[version]

@@ -1,21 +1,22 @@
 """One export of a list into a tree: looked at, compared with the last run, written in the order in which links lead.
 
-Pages of projects first, then what leads to them, then deletions; so whoever follows a link meets a page.
+Files and pages of projects first, then what leads to them, then deletions; so whoever follows a link meets a page.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import accumulate
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, NamedTuple, cast
 
 from caseus.export import workers
 from caseus.export.build import Builder, Built, Past, Share
 from caseus.export.entries import decode_json
-from caseus.export.lists import Lists, write_packages
+from caseus.export.files import PathOf
+from caseus.export.lists import PACKAGES, Lists, newest_first, write_packages
 from caseus.export.options import Options
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
@@ -28,14 +29,24 @@ from caseus.export.writing import Counts, Writer, plain_names, total
 _SHARES_A_JOB: Final = 8
 _LEAST_SHARE: Final = 200  # files
 _CHANGELOG: Final = re.compile(r"page[0-9]+\.html\Z").match
-_PACKAGES: Final = "packages.json"
+
+
+class Plan(NamedTuple):
+    """What is to be done. `names`: all projects, sorted; `right`: those whose pages need not be written.
+
+    `gone`: projects of which only an earlier run knew.
+    """
+
+    names: Sequence[str]
+    right: frozenset[str]
+    gone: Sequence[str]
 
 
 class Run:
-    """`generated`: the moment that pages tell, None if they tell none."""
+    """`generated`: the moment that pages tell, None if they tell none. `path_of`: where a file is that goes along."""
 
-    def __init__(self, target: Target, options: Options, *, jobs: int, generated: str | None) -> None:
-        self._target, self._options, self._generated = target, options, generated
+    def __init__(self, target: Target, options: Options, *, jobs: int, generated: str | None, path_of: PathOf) -> None:
+        self._target, self._options, self._generated, self._path_of = target, options, generated, path_of
         self._jobs = jobs if target.forks else 1
         self._state = read_state(target)
         self._digests = options.digests()
@@ -47,99 +58,107 @@ class Run:
             return None
         return _report(list(state.projects.values()), Counts())
 
-    def write(self, found: Scan, source: str, previous: Scan | None) -> Report:
-        """The tree as the list says. `previous`: what an earlier run wrote that left no state here."""
-        state, names = self._state, sorted(found.lines)
-        right = self._right(found, previous)
-        gone = sorted(self._before(previous) - found.lines.keys())
-        if len(right) == len(names) and not gone and (state is None or state.lists == self._digests[1]):
-            return _report(list(state.projects.values()) if state else [], Counts())
-        with ExitStack() as stack:
-            past = self._past(right, stack)
-            built, parts = self._build(found, names, past, stack)
-            projects = [project for each in built for project in each.projects]
-            writer = Writer(self._target, self._options.compress)
-            lists = Lists(writer, self._options, self._generated)
-            listed = [(name, project.latest) for name, project in zip(names, projects, strict=True) if project.files]
-            lists.names([name for name, _ in listed])
-            counts = [each.counts for each in built]
-            if self._options.changelog:
-                counts.append(lists.changelog(found, [line for each in built for line in each.order], self._jobs))
-            lists.home(listed)
-            lists.extras()
-            write_packages(self._target, parts)
-        for key in [*self._surplus(lists.keys), *(key for each in built for key in each.stale)]:
-            writer.delete(key)
-        for name in gone:
-            for key in stale(self._target, name, ()):
-                writer.delete(key)
-        self._remember(source, dict(zip(names, projects, strict=True)), right, lists.keys)
-        return _report(projects, total([*counts, writer.counts]))
-
-    def _right(self, found: Scan, previous: Scan | None) -> set[str]:
-        """Projects whose pages need not be written."""
+    def plan(self, found: Scan, previous: Scan | None) -> Plan:
+        """`previous`: the list of an earlier run, which may have written to another place."""
         before = dict(previous.digests) if previous is not None else {}
-        if (state := self._state) is not None:
+        there = set(previous.lines) if previous is not None else set()
+        state = self._state
+        if state is not None:
             same = state.pages == self._digests[0]
             before |= {name: project.digest if same else b"" for name, project in state.projects.items()}
-        return {name for name, digest in found.digests.items() if before.get(name) == digest}
-
-    def _before(self, previous: Scan | None) -> set[str]:
-        """Projects of which there may be pages."""
-        there = set(previous.lines) if previous is not None else set()
-        if self._state is not None:
-            return there | self._state.projects.keys()
-        if not self._target.empty and (file := self._target.open(_PACKAGES)) is not None:
+            there |= state.projects.keys()
+        elif (file := self._target.open(PACKAGES)) is not None:
             with file:
-                there |= set(scan(Spool(file), decode_json, self._jobs).lines)
-        return there
+                there |= scan(Spool(file), decode_json, self._jobs).lines.keys()
+        right = frozenset(name for name, digest in found.digests.items() if before.get(name) == digest)
+        return Plan(sorted(found.lines), right, sorted(there - found.lines.keys()))
 
-    def _past(self, right: set[str], stack: ExitStack) -> Past:
-        state = self._state
-        if state is None or state.packages is None or self._target.signature(_PACKAGES) != state.packages:
-            return Past(pages=right)
-        lines = self._target.open(_PACKAGES)
+    def is_empty(self, plan: Plan) -> bool:
+        """Whether nothing is to be written."""
+        lists_are_right = self._state is None or self._state.lists == self._digests[1]
+        return len(plan.right) == len(plan.names) and not plan.gone and lists_are_right
+
+    def write(self, found: Scan, source: str, plan: Plan) -> Report:
+        if self.is_empty(plan):
+            return _report(list(self._state.projects.values()) if self._state else [], Counts())
+        writer = Writer(self._target, self._options.compress)
+        lists = Lists(writer, self._options, self._generated)
+        with self._built(found, plan) as (built, parts):
+            projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
+            listed = [(name, project.latest) for name, project in projects.items() if project.files]
+            newest = newest_first(found, (line for each in built for line in each.order))
+            counts = [each.counts for each in built]
+            lists.names([name for name, _ in listed])
+            if self._options.changelog:
+                counts.append(lists.changelog(found, newest, self._jobs))
+            if self._options.rss:
+                lists.feeds(found, newest)
+            lists.home(listed)
+            lists.extras()
+            counts.append(Counts(written=1) if write_packages(self._target, parts) else Counts(kept=1))
+        for key in self._stale(plan, built, lists.keys):
+            writer.delete(key)
+        self._remember(source, projects, plan, lists.keys)
+        return _report(list(projects.values()), total([*counts, writer.counts]))
+
+    @contextmanager
+    def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[BinaryIO]]]:
+        """The pages of projects, written; and temporary files that are `packages.json`, one after the other."""
+        counts = [len(found.lines[name]) for name in plan.names]
+        most = max(1, min(self._jobs * _SHARES_A_JOB, sum(counts) // _LEAST_SHARE))
+        with ExitStack() as stack:
+            past = self._past(plan, stack)
+            pages = ProjectPages(self._options, self._generated)
+            builder = Builder(found, pages, self._target, past, self._path_of)
+            tasks = []
+            for start, stop in shares(counts, most):
+                part = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile(prefix="caseus-export-")))
+                tasks.append(Share(plan.names[start:stop], part))
+            yield workers.run(self._jobs, tasks, builder.build), [task.lines for task in tasks]
+
+    def _past(self, plan: Plan, stack: ExitStack) -> Past:
+        """What of an earlier run can be copied."""
+        state, files = self._state, self._owns_files
+        if state is None or state.packages is None or self._target.signature(PACKAGES) != state.packages:
+            return Past(plan.right, files=files)
+        lines = self._target.open(PACKAGES)
         if lines is None:
-            return Past(pages=right)
+            return Past(plan.right, files=files)
         starts = accumulate((project.size for project in state.projects.values()), initial=0)
         places = dict(zip(state.projects, starts, strict=False))
-        known = {name: state.projects[name] for name in right}  # all: else `packages` were not told
-        return Past(right, known, stack.enter_context(lines), places)
+        known = {name: state.projects[name] for name in plan.right}  # all are: else `packages` were not told
+        return Past(plan.right, known, stack.enter_context(lines), places, files)
 
-    def _build(
-        self, found: Scan, names: Sequence[str], past: Past, stack: ExitStack
-    ) -> tuple[list[Built], list[BinaryIO]]:
-        counts = [len(found.lines[name]) for name in names]
-        most = max(1, min(self._jobs * _SHARES_A_JOB, sum(counts) // _LEAST_SHARE))
-        cuts = shares(counts, most)
-        parts = [cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile(prefix="caseus-"))) for _ in cuts]
-        pages = ProjectPages(self._options, self._generated)
-        builder = Builder(found, pages, self._target, past)
-        tasks = [Share(names[start:stop], part) for (start, stop), part in zip(cuts, parts, strict=True)]
-        return workers.run(self._jobs, tasks, builder.build), parts
+    @property
+    def _owns_files(self) -> bool:
+        """Whether those of packages in the tree are an export's."""
+        return self._options.files or (self._state is not None and self._state.files)
 
-    def _surplus(self, keys: Sequence[str]) -> list[str]:
-        """Lists that an earlier run wrote and this one didn't."""
+    def _stale(self, plan: Plan, built: Sequence[Built], keys: Sequence[str]) -> Iterator[str]:
+        """Keys of what an earlier run wrote and this one didn't. `keys`: of its lists."""
         if self._target.empty:
-            return []
+            return
         there = set(self._state.keys) if self._state is not None else set()
         there |= {f"changelog/{name}" for name in plain_names(self._target.names("changelog")) if _CHANGELOG(name)}
-        return sorted(there - set(keys))
+        yield from sorted(there - set(keys))
+        for each in built:
+            yield from each.stale
+        for name in plan.gone:
+            yield from stale(self._target, name, (), files=self._owns_files)
 
-    def _remember(
-        self, source: str, projects: Mapping[str, ProjectState], right: set[str], keys: Sequence[str]
-    ) -> None:
+    def _remember(self, source: str, projects: dict[str, ProjectState], plan: Plan, keys: Sequence[str]) -> None:
         """Only projects whose pages are here: those that just the previous list calls right may be elsewhere."""
         known = self._state.projects if self._state is not None else {}
-        here = {name: project for name, project in projects.items() if name not in right or name in known}
+        here = {name: project for name, project in projects.items() if name not in plan.right or name in known}
         complete = len(here) == len(projects)
         pages, lists = self._digests
         state = State(
             pages=pages,
             lists=lists,
             source=source if complete else "",
-            packages=self._target.signature(_PACKAGES) if complete else None,
+            packages=self._target.signature(PACKAGES) if complete else None,
             keys=tuple(keys),
+            files=self._options.files,
             projects=here,
         )
         write_state(self._target, state)

@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -62,9 +62,9 @@ def scan(spool: Spool, decode: Decode, jobs: int) -> Scan:
 
 
 class _Look(NamedTuple):
-    """Of one piece: `owners` has a number of `names` for each line; `count` are the lines with those that are blank."""
+    """Of one piece: `owners` has a number of `names` for each line; `height` counts lines, blank and bad ones too."""
 
-    count: int
+    height: int
     starts: array[int]
     sizes: array[int]
     stamps: array[int]
@@ -81,7 +81,7 @@ def _look(data: bytes, start: int, decode: Decode) -> _Look:
     sums: list[int] = []
     faults: list[Fault] = []
     bad, count = 0, 0
-    for count, line in enumerate(data.split(b"\n"), 1):  # noqa: B007  (the count of lines is told)
+    for count, line in enumerate(data.split(b"\n"), 1):
         size = len(line)
         if text := line.strip():
             try:
@@ -135,7 +135,7 @@ def _joined(found: Scan, looks: Iterable[_Look]) -> Scan:
         found.bad += look.bad
         room = _KEPT_FAULTS - len(found.faults)
         found.faults += [fault._replace(line=fault.line + before) for fault in look.faults[:room]]
-        before += look.count
+        before += look.height
         first += len(look.starts)
     for name, amount in sums.items():
         found.digests[name] = (amount % 2**_SUM_BITS).to_bytes(_SUM_BITS // 8, "little")
@@ -146,4 +146,4 @@ def shares(counts: Sequence[int], parts: int) -> list[tuple[int, int]]:
     """(first, one behind the last) of at most `parts` runs in which about the same is to do."""
     sums = list(accumulate(counts, initial=0))
     cuts = sorted({bisect_right(sums, sums[-1] * part / parts) - 1 for part in range(parts)} | {0, len(counts)})
-    return list(zip(cuts, cuts[1:], strict=False))
+    return list(pairwise(cuts))

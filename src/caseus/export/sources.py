@@ -1,4 +1,4 @@
-"""Where the list of files comes from."""
+"""Where the list of files comes from: the protocol, and lists that somebody else made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from caseus.export.entries import Decode, decode_json, decode_plain
+from caseus.export.entries import Decode, Entry, decode_json, decode_plain
 from caseus.export.spool import Spool, spooled
 
 
@@ -31,6 +31,10 @@ class Source(Protocol):
         """NotFound, Unavailable."""
         ...
 
+    def path(self, project: str, entry: Entry) -> Path | None:
+        """Where the file itself is; None for a source that has no files. Its sidecars are beside it."""
+        ...
+
 
 class PackageList:
     """A list in a file, or on standard input where `path` is None: JSON lines, or `plain` filenames."""
@@ -42,3 +46,6 @@ class PackageList:
     def lines(self) -> Iterator[Lines]:
         with spooled(self._path, sys.stdin.buffer) as spool:
             yield Lines(spool, self._decode)
+
+    def path(self, project: str, entry: Entry) -> Path | None:
+        return None

@@ -26,6 +26,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """`pages` and `lists`: digests of the options that these depend on; `source`: of the whole list, as it was given.
 
     `packages`: the signature of `packages.json`. `keys`: of the lists that were written.
+    `files`: those of packages too.
     """
 
     format: int = _FORMAT
@@ -34,6 +35,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     packages: str | None
     keys: tuple[str, ...]
+    files: bool
     projects: dict[str, ProjectState]
 
 

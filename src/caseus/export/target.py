@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 from caseus.errors import NotFound, Unavailable
-from caseus.storage import Storage
+from caseus.storage import Blob, Storage
 
 _CHUNK: Final = 1 << 20
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -31,6 +31,7 @@ class Target(Protocol):
     def exists(self, key: str) -> bool: ...
     def write(self, key: str, data: bytes) -> None: ...
     def write_file(self, key: str, source: BinaryIO) -> None: ...
+    def place(self, key: str, path: Path) -> bool: ...  # a copy of the file, or a link to it; whether that changed it
     def open(self, key: str) -> BinaryIO | None: ...
     def delete(self, key: str) -> None: ...
     def names(self, folder: str) -> list[str]: ...  # what is right under it, folders with a slash at the end
@@ -38,16 +39,15 @@ class Target(Protocol):
 
 
 class FolderTarget:
-    """A folder, made if it is missing. A file gets its name when it is whole; nothing is synced to the disk.
+    """A folder. A file gets its name when it is whole; with `sync` it is on the disk then.
 
     A temporary file that a kill leaves behind is overwritten by the next run that writes the same page.
     """
 
     forks = True
 
-    def __init__(self, root: Path, *, empty: bool = False) -> None:
-        self.root = root
-        self.empty = empty
+    def __init__(self, root: Path, *, empty: bool = False, sync: bool = False) -> None:
+        self.empty, self.sync = empty, sync
         self._at = f"{root}/"
         self._made = ""
 
@@ -76,6 +76,8 @@ class FolderTarget:
                 written = os.write(fd, data)
                 while written < len(data):
                     written += os.write(fd, memoryview(data)[written:])
+                if self.sync:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
             if not self.empty:
@@ -90,7 +92,31 @@ class FolderTarget:
             self._make(folder)
             with open(beside, "wb", opener=_opener) as file:
                 shutil.copyfileobj(source, file, _CHUNK)
+                if self.sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.rename(beside, self._at + key)
+
+    def place(self, key: str, path: Path) -> bool:
+        folder, slash, name = key.rpartition("/")
+        beside, there = f"{self._at}{folder}{slash}.{name}.new", self._at + key
+        with _told("write"):
+            status = os.stat(path)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                known = os.stat(there)
+                if os.path.samestat(status, known) or (status.st_size, status.st_mtime_ns) == (
+                    known.st_size, known.st_mtime_ns,
+                ):  # fmt: skip
+                    return False
+            self._make(folder)
+            with suppress(FileNotFoundError):
+                os.unlink(beside)
+            try:
+                os.link(path, beside)
+            except OSError:  # another disk, or one without links
+                shutil.copy2(path, beside)
+            os.rename(beside, there)
+        return True
 
     def open(self, key: str) -> BinaryIO | None:
         with _told("read"), suppress(FileNotFoundError):
@@ -162,6 +188,18 @@ class StoredTarget:
     def write_file(self, key: str, source: BinaryIO) -> None:
         self._store.replace(key, source)
 
+    def place(self, key: str, path: Path) -> bool:
+        with path.open("rb") as file:
+            try:
+                with self._store.open(key) as there:
+                    if there.size == os.fstat(file.fileno()).st_size and _equal(there, file):
+                        return False
+            except NotFound:
+                pass
+            file.seek(0)
+            self._store.replace(key, file)
+        return True
+
     def open(self, key: str) -> BinaryIO | None:
         data = self.read(key)
         return None if data is None else io.BytesIO(data)
@@ -175,6 +213,13 @@ class StoredTarget:
 
     def signature(self, key: str) -> str | None:
         return None
+
+
+def _equal(there: Blob, file: BinaryIO) -> bool:
+    while data := there.read(_CHUNK):
+        if file.read(len(data)) != data:
+            return False
+    return not file.read(1)
 
 
 def _opener(path: str, flags: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from caseus.export.options import Encoding
@@ -63,8 +64,23 @@ class Writer:
             else:
                 self.kept += 1
 
+    def put_exactly(self, key: str, data: bytes) -> None:
+        """What is no page: never compressed."""
+        if self.target.read(key) == data:
+            self.kept += 1
+        else:
+            self.target.write(key, data)
+            self.written += 1
+
+    def place(self, key: str, path: Path) -> None:
+        """The file under `path`, as a link to it where that can be."""
+        if self.target.place(key, path):
+            self.written += 1
+        else:
+            self.kept += 1
+
     def delete(self, key: str) -> None:
-        """The page and its compressed forms, as far as they are there."""
+        """The page and its compressed forms, or the file, as far as they are there."""
         for ending in _ENDINGS:
             if self.target.exists(key + ending):
                 self.target.delete(key + ending)
