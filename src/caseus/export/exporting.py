@@ -68,7 +68,7 @@ def export(
             raise BadLines(Report(0, 0, 0, 0, 0, found.bad, tuple(found.faults)))
         before = _scanned(stack.enter_context(previous.lines()), jobs) if previous is not None else None
         plan = run.plan(found, before)
-        if atomic and not run.is_empty(plan):
+        if atomic and not plan.is_empty:
             aside = stack.enter_context(place.aside())
             run = Run(aside, options, jobs=jobs, generated=generated, path_of=source.path)
         report = run.write(found, digest, plan)

@@ -34,12 +34,18 @@ _CHANGELOG: Final = re.compile(r"page[0-9]+\.html\Z").match
 class Plan(NamedTuple):
     """What is to be done. `names`: all projects, sorted; `right`: those whose pages need not be written.
 
-    `gone`: projects of which only an earlier run knew.
+    `gone`: projects of which only an earlier run knew. `lists`: whether the lists are right if the rest is.
     """
 
     names: Sequence[str]
     right: frozenset[str]
     gone: Sequence[str]
+    lists: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return self.lists and len(self.right) == len(self.names) and not self.gone
 
 
 class Run:
@@ -71,15 +77,11 @@ class Run:
             with file:
                 there |= scan(Spool(file), decode_json, self._jobs).lines.keys()
         right = frozenset(name for name, digest in found.digests.items() if before.get(name) == digest)
-        return Plan(sorted(found.lines), right, sorted(there - found.lines.keys()))
-
-    def is_empty(self, plan: Plan) -> bool:
-        """Whether nothing is to be written."""
-        lists_are_right = self._state is None or self._state.lists == self._digests[1]
-        return len(plan.right) == len(plan.names) and not plan.gone and lists_are_right
+        lists = previous is not None if state is None else state.lists == self._digests[1]
+        return Plan(sorted(found.lines), right, sorted(there - found.lines.keys()), lists)
 
     def write(self, found: Scan, source: str, plan: Plan) -> Report:
-        if self.is_empty(plan):
+        if plan.is_empty:
             return _report(list(self._state.projects.values()) if self._state else [], Counts())
         writer = Writer(self._target, self._options.compress)
         lists = Lists(writer, self._options, self._generated)

@@ -125,7 +125,7 @@ they need the bucket's website endpoint with `index.html` as its index document,
 GitHub Pages: everything is there: @{github}. It serves HTML only, which every client takes.
 """
 
-CLOUDFRONT: Final = r"""// Made by `caseus export`: a CloudFront function, viewer request, for the Simple Repository API from a bucket.
+CLOUDFRONT: Final = r"""// Made by `caseus export`: a CloudFront function for viewer requests.
 var JSON_PAGES = @{cloudfront_json};
 
 function handler(event) {
