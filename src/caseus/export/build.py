@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
 import msgspec
@@ -13,7 +13,6 @@ from caseus.export.found import Found
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.scan import NO_FILE, Scan
 from caseus.export.state import ProjectState
-from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer
 
 _encode = msgspec.json.Encoder().encode
@@ -55,12 +54,14 @@ class Past(NamedTuple):
 class Builder:
     """Does shares, each in any process."""
 
-    def __init__(self, scan: Scan, pages: ProjectPages, target: Target, past: Past, path_of: PathOf) -> None:
-        self._scan, self._pages, self._target, self._past = scan, pages, target, past
+    def __init__(
+        self, scan: Scan, pages: ProjectPages, new_writer: Callable[[], Writer], past: Past, path_of: PathOf
+    ) -> None:
+        self._scan, self._pages, self._new_writer, self._past = scan, pages, new_writer, past
         self._path_of = path_of
 
     def build(self, share: Share) -> Built:
-        writer = Writer(self._target, self._pages.options.compress)
+        writer = self._new_writer()
         order = array("I")
         projects: list[ProjectState] = []
         gone: list[str] = []
@@ -81,7 +82,8 @@ class Builder:
         for key, data in self._pages.pages(found):
             writer.put(key, data)
             written.append(key)
-        return [] if self._target.empty else stale(self._target, found.name, written, files=self._past.files)
+        target = writer.target
+        return [] if target.empty else stale(target, found.name, written, files=self._past.files)
 
     def _tell(self, found: Found, lines: BinaryIO) -> ProjectState:
         told = [release.entry for release in found.releases] + found.others

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
 from caseus import __version__
@@ -29,8 +29,9 @@ _ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
 class Lists:
     """`generated`: the moment that pages tell, None if they tell none. `keys` is what was written so far."""
 
-    def __init__(self, writer: Writer, options: Options, generated: str | None) -> None:
-        self._writer, self._options, self._generated = writer, options, generated
+    def __init__(self, new_writer: Callable[[], Writer], options: Options, generated: str | None) -> None:
+        self.writer = new_writer()
+        self._new_writer, self._options, self._generated = new_writer, options, generated
         self.keys: list[str] = []
 
     def names(self, names: Sequence[str]) -> None:
@@ -53,7 +54,7 @@ class Lists:
                 entry = scan.decode(scan.line(line).strip())
                 project = owner(entry)[0] if links.by_project else ""
                 rows.append(changelog_row(project, entry, links))
-            writer = Writer(self._writer.target, self._options.compress)
+            writer = self._new_writer()
             writer.put(f"changelog/page{number}.html", changelog_page(rows, number, count, self._options))
             return writer.counts
 
@@ -86,7 +87,7 @@ class Lists:
             self._put(".nojekyll", b"")
 
     def _put(self, key: str, data: bytes) -> None:
-        self._writer.put(key, data)
+        self.writer.put(key, data)
         self.keys.append(key)
 
 

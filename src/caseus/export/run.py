@@ -83,8 +83,7 @@ class Run:
     def write(self, found: Scan, source: str, plan: Plan) -> Report:
         if plan.is_empty:
             return _report(list(self._state.projects.values()) if self._state else [], Counts())
-        writer = Writer(self._target, self._options.compress)
-        lists = Lists(writer, self._options, self._generated)
+        lists = Lists(self._new_writer, self._options, self._generated)
         with self._built(found, plan) as (built, parts):
             projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
             listed = [(name, project.latest) for name, project in projects.items() if project.files]
@@ -99,9 +98,14 @@ class Run:
             lists.extras()
             counts.append(Counts(written=1) if write_packages(self._target, parts) else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):
-            writer.delete(key)
+            lists.writer.delete(key)
         self._remember(source, projects, plan, lists.keys)
-        return _report(list(projects.values()), total([*counts, writer.counts]))
+        return _report(list(projects.values()), total([*counts, lists.writer.counts]))
+
+    def _new_writer(self) -> Writer:
+        before = self._state.compress if self._state is not None else ()
+        compress = self._options.compress
+        return Writer(self._target, compress, [form for form in before if form not in compress])
 
     @contextmanager
     def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[BinaryIO]]]:
@@ -111,7 +115,7 @@ class Run:
         with ExitStack() as stack:
             past = self._past(plan, stack)
             pages = ProjectPages(self._options, self._generated)
-            builder = Builder(found, pages, self._target, past, self._path_of)
+            builder = Builder(found, pages, self._new_writer, past, self._path_of)
             tasks = []
             for start, stop in shares(counts, most):
                 part = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile(prefix="caseus-export-")))
@@ -161,6 +165,7 @@ class Run:
             packages=self._target.signature(PACKAGES) if complete else None,
             keys=tuple(keys),
             files=self._options.files,
+            compress=self._options.compress,
             projects=here,
         )
         write_state(self._target, state)

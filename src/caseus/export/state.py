@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from caseus.export.options import Encoding
 from caseus.export.target import Target
 
 KEY = "caseus-export.state"
@@ -26,7 +27,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """`pages` and `lists`: digests of the options that these depend on; `source`: of the whole list, as it was given.
 
     `packages`: the signature of `packages.json`. `keys`: of the lists that were written.
-    `files`: those of packages too.
+    `files`: those of packages too. `compress`: the forms of every page.
     """
 
     format: int = _FORMAT
@@ -36,6 +37,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     packages: str | None
     keys: tuple[str, ...]
     files: bool
+    compress: tuple[Encoding, ...]
     projects: dict[str, ProjectState]
 
 

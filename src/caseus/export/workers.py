@@ -69,6 +69,7 @@ class _Helper(NamedTuple):
 
 def _start(numbers: int, tasks: Sequence[T], work: Callable[[T], R], others: Sequence[_Helper]) -> _Helper:
     results, answer = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         os.close(answer)
@@ -79,7 +80,7 @@ def _start(numbers: int, tasks: Sequence[T], work: Callable[[T], R], others: Seq
             os.close(descriptor)
         told: tuple[Any, BaseException | None]
         try:
-            told = list(_take(numbers, tasks, work)), None
+            told = list(_take(numbers, tasks, work, parent)), None
         except BaseException as error:
             told = None, error
         with open(answer, "wb") as file:
@@ -89,9 +90,11 @@ def _start(numbers: int, tasks: Sequence[T], work: Callable[[T], R], others: Seq
         os._exit(code)
 
 
-def _take(numbers: int, tasks: Sequence[T], work: Callable[[T], R]) -> Iterator[tuple[int, R]]:
-    """The next task that nobody took yet, until there is none."""
-    while packed := os.read(numbers, _NUMBER.size):
+def _take(
+    numbers: int, tasks: Sequence[T], work: Callable[[T], R], parent: int | None = None
+) -> Iterator[tuple[int, R]]:
+    """The next task that nobody took yet, until there is none, or the process that wants the results is gone."""
+    while parent in (None, os.getppid()) and (packed := os.read(numbers, _NUMBER.size)):
         number = _NUMBER.unpack(packed)[0]
         yield number, work(tasks[number])
 

@@ -29,11 +29,14 @@ def total(counts: Iterable[Counts]) -> Counts:
 
 
 class Writer:
-    """Writes what differs from what is there; when a page was made is no difference."""
+    """Writes what differs from what is there; when a page was made is no difference.
 
-    def __init__(self, target: Target, compress: Iterable[Encoding]) -> None:
+    `dropped`: compressed forms that an earlier run wrote, which are deleted.
+    """
+
+    def __init__(self, target: Target, compress: Iterable[Encoding], dropped: Iterable[Encoding] = ()) -> None:
         self.target = target
-        self._compress = tuple(compress)
+        self._compress, self._dropped = tuple(compress), tuple(dropped)
         self.written = self.kept = self.deleted = 0
 
     @property
@@ -63,6 +66,8 @@ class Writer:
                 self.written += 1
             else:
                 self.kept += 1
+        for encoding in self._dropped:
+            self._delete(f"{key}.{encoding}")
 
     def put_exactly(self, key: str, data: bytes) -> None:
         """What is no page: never compressed."""
@@ -82,9 +87,12 @@ class Writer:
     def delete(self, key: str) -> None:
         """The page and its compressed forms, or the file, as far as they are there."""
         for ending in _ENDINGS:
-            if self.target.exists(key + ending):
-                self.target.delete(key + ending)
-                self.deleted += 1
+            self._delete(key + ending)
+
+    def _delete(self, key: str) -> None:
+        if self.target.exists(key):
+            self.target.delete(key)
+            self.deleted += 1
 
 
 def plain_names(names: Iterable[str]) -> set[str]:
