@@ -123,32 +123,29 @@ def _nginx_pool(path: str | None, pool: Path | None) -> str:
 
 def _caddy_json() -> str:
     return (
-        "\t@json {\n\t\tpath_regexp ^/simple/([^/]+/)?$\n"
-        f"\t\theader_regexp Accept {_JSON_NAMED.replace(' ', '')}\n\t}}\n"
-        "\trewrite @json {path}index.json\n"
-        "\theader /simple/* Vary Accept\n"
-        "\t@json_page path_regexp ^/simple/([^/]+/)?index\\.json$\n"
-        '\theader @json_page Content-Type "application/vnd.pypi.simple.v1+json"\n'
+        "\t\t@json {\n\t\t\tpath_regexp ^/simple/([^/]+/)?$\n"
+        f"\t\t\theader_regexp Accept (?i){_JSON_NAMED}\n\t\t}}\n"
+        "\t\thandle @json {\n\t\t\theader Content-Type application/vnd.pypi.simple.v1+json\n"
+        "\t\t\trewrite * {path}index.json\n\t\t}\n"
     )
 
 
 def _caddy_compressed(options: Options) -> str:
     forms = [{"gz": "gzip", "zst": "zstd"}[form] for form in options.compress]
-    return f" {{\n\t\tprecompressed {' '.join(forms)}\n\t}}" if forms else ""
+    return f" {{\n\t\t\tprecompressed {' '.join(forms)}\n\t\t}}" if forms else ""
 
 
 def _caddy_files(stores: Sequence[Path]) -> str:
-    told = ""
-    for number, store in enumerate(stores):
-        told += (
-            f"\t@store{number} {{\n\t\tpath_regexp f{number} ^/simple/([^/]+)/([^/]+)$\n"
-            f"\t\tnot path */packages.jsonl\n\t\tfile {{\n\t\t\troot {store}\n"
-            f"\t\t\ttry_files /{{re.f{number}.1}}/{{re.f{number}.2}}\n\t\t}}\n\t}}\n"
-            f"\thandle @store{number} {{\n\t\trewrite * /{{re.f{number}.1}}/{{re.f{number}.2}}\n"
-            f'\t\theader Cache-Control "public, max-age=31536000, immutable"\n'
-            f"\t\tfile_server {{\n\t\t\troot {store}\n\t\t}}\n\t}}\n"
-        )
-    return told
+    if not stores:
+        return ""
+    places = " ".join(f"/{'/'.join(store.parts[-2:])}/{{re.file.1}}/{{re.file.2}}" for store in stores)
+    return (
+        "\t@file {\n\t\tpath_regexp file ^/simple/([^/]+)/([^/]+)$\n"
+        "\t\tnot path */index.html */index.json */packages.jsonl\n\t}\n"
+        f"\thandle @file {{\n\t\troot * {stores[0].parents[1]}\n\t\ttry_files {places}\n"
+        '\t\theader Cache-Control "public, max-age=31536000, immutable"\n'
+        "\t\theader Content-Type application/octet-stream\n\t\tfile_server\n\t}\n"
+    )
 
 
 def _caddy_pool(path: str | None, pool: Path | None) -> str:

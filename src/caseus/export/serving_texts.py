@@ -33,7 +33,9 @@ server {
         types { application/vnd.pypi.simple.v1+json json; }
     }
 
-    # pip before 8.1.2 and easy_install ask for names as they are written: `Foo.Bar` is `foo-bar`.
+    # pip before 8.1.2 and easy_install ask for names as they are written: `Foo.Bar` is `foo-bar`. With one sign more
+    # than twenty times in it, nothing is called so: nginx goes around ten times only.
+    location ~ "^/(?:simple|pypi)/[^/]*?([A-Z._])(?:(?:(?!\1)[^/])*\1){20}" { return 404; }
     location ~ "^/(?:simple|pypi)/[^/]*[A-Z._]" {
 @{nginx_names}
         rewrite ^ $uri last;
@@ -81,21 +83,22 @@ CADDY: Final = """# The tree @{tree}, for Caddy. Made by `caseus export`.
 # Caddy can't put names into lower case: pips before 8.1.2 find only projects whose name they write as it is normalised.
 
 @{host} {
-	root * @{tree}
-
 	@hidden path_regexp /\\.|^/caseus-export\\.
-	respond @hidden 404
-
+	handle @hidden {
+		respond 404
+	}
 @{caddy_files}@{caddy_pool}
-	@no_slash path_regexp name ^/simple/([a-z0-9-]+)$
-	redir @no_slash /simple/{re.name.1}/ permanent
-	redir /simple /simple/ permanent
-
-	header Cache-Control no-cache
-	@api path_regexp ^/pypi/.*/json$
-	header @api Content-Type application/json
+	handle {
+		root * @{tree}
+		header Cache-Control no-cache
+		header /simple/* Vary Accept
+		redir /simple /simple/ permanent
+		@no_slash path_regexp name ^/simple/([a-z0-9-]+)$
+		redir @no_slash /simple/{re.name.1}/ permanent
+		header /pypi/* Content-Type application/json
 @{caddy_json}
-	file_server@{caddy_compressed}
+		file_server@{caddy_compressed}
+	}
 }
 """
 
