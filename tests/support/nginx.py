@@ -86,7 +86,10 @@ def _put(text: str, changes: dict[str, str]) -> str:
 
 @contextmanager
 def running_nginx(folder: Path, block: str, listener: socket.socket) -> Iterator[None]:
-    """nginx with this block in `http { }`. It takes over the listening socket, so that no port is chosen twice and no client comes too early."""
+    """nginx with this block in `http { }`.
+
+    It takes over the listening socket, so that no port is chosen twice and no client comes too early.
+    """
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     assert program, "nginx is missing: run `make test-deps`"
     folder.mkdir()
