@@ -37,7 +37,7 @@ def test_the_extra_names_this_version() -> None:
 
 
 def run(script: Path, *arguments: str | Path, input: str = "") -> subprocess.CompletedProcess[str]:
-    command = [script, *map(str, arguments)]
+    command = [str(script), *map(str, arguments)]
     return subprocess.run(command, input=input, capture_output=True, text=True, env=clean_environment(), check=False)
 
 
