@@ -35,6 +35,8 @@ def main(arguments: Sequence[str], *, program: str = "caseus export", quiet: boo
     options = _options(flags)
     with _source(flags, options) as source:
         try:
+            if flags.check:
+                return _check(flags, source, options)
             report = export(
                 source,
                 Path(flags.output_dir),
@@ -129,6 +131,7 @@ def _add_ways(found: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--sync", action="store_true", help="every page is on the disk before it is seen")
     group.add_argument("--jobs", metavar="N", type=_jobs, help="processes (default: one for each core)")
+    group.add_argument("--check", action="store_true", help="write nothing: tell what is wrong with the tree")
     group.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -201,6 +204,24 @@ def _previous(flags: argparse.Namespace) -> Source | None:
 def _list(plain: str | None, json: str | None) -> PackageList:
     path = plain if plain is not None else json or ""
     return PackageList(None if path == "-" else Path(path), plain=plain is not None)
+
+
+def _check(flags: argparse.Namespace, source: Source, options: Options) -> int:
+    from caseus.export import check
+
+    found = check(source, Path(flags.output_dir), options, skip_invalid=flags.skip_invalid)
+    if flags.json:
+        import json
+
+        print(json.dumps([difference._asdict() for difference in found], indent=2))
+    else:
+        for difference in found:
+            print(f"{difference.kind}: {difference.key}")
+    if found:
+        raise Refused(
+            f"{len(found)} differences found in {flags.output_dir}: export again without its caseus-export.state"
+        )
+    return 0
 
 
 def _write_config(flags: argparse.Namespace, options: Options) -> None:

@@ -6,9 +6,10 @@ export(PackageList(Path("packages.json")), Path("public"), Options(packages_url=
 
 from __future__ import annotations
 
+from caseus.export.checking import Difference, check
 from caseus.export.exporting import BadLines, export
 from caseus.export.options import Options
 from caseus.export.report import Fault, Report
 from caseus.export.sources import PackageList, Source
 
-__all__ = ["BadLines", "Fault", "Options", "PackageList", "Report", "Source", "export"]
+__all__ = ["BadLines", "Difference", "Fault", "Options", "PackageList", "Report", "Source", "check", "export"]

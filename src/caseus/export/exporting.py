@@ -63,10 +63,10 @@ def export(
         done = run.is_done(digest)
         if done is not None:
             return done
-        found = _scanned(lines, jobs)
-        if found.bad and not skip_invalid:
-            raise BadLines(Report(0, 0, 0, 0, 0, found.bad, tuple(found.faults)))
-        before = _scanned(stack.enter_context(previous.lines()), jobs) if previous is not None else None
+        found = scanned(lines, jobs, skip_invalid=skip_invalid)
+        before = None
+        if previous is not None:
+            before = scanned(stack.enter_context(previous.lines()), jobs, skip_invalid=True)
         plan = run.plan(found, before)
         if atomic and not plan.is_empty:
             aside = stack.enter_context(place.aside())
@@ -75,5 +75,9 @@ def export(
         return report._replace(bad=found.bad, faults=tuple(found.faults))
 
 
-def _scanned(lines: Lines, jobs: int) -> Scan:
-    return scan(lines.spool, lines.decode, jobs)
+def scanned(lines: Lines, jobs: int, *, skip_invalid: bool) -> Scan:
+    """BadLines, Unavailable."""
+    found = scan(lines.spool, lines.decode, jobs)
+    if found.bad and not skip_invalid:
+        raise BadLines(Report(0, 0, 0, 0, 0, found.bad, tuple(found.faults)))
+    return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -100,8 +102,28 @@ def plain_names(names: Iterable[str]) -> set[str]:
     return {name.removesuffix(".gz").removesuffix(".zst") for name in names}
 
 
+def without_moment(page: bytes) -> bytes:
+    """The page without the line that tells when it was made."""
+    return _GENERATED.sub(b"", page) if b"<p>Generated on " in page else page
+
+
 def _same(there: bytes, data: bytes) -> bool:
-    return there == data or (b"<p>Generated on " in data and _GENERATED.sub(b"", there) == _GENERATED.sub(b"", data))
+    return there == data or without_moment(there) == without_moment(data)
+
+
+def decompressed(key: str, data: bytes) -> bytes:
+    """The page of what is kept under the key of it, or of a compressed form; as it is where it is no such form."""
+    if key.endswith(".gz"):
+        import gzip
+
+        with suppress(OSError, EOFError, zlib.error):
+            return gzip.decompress(data)
+    if key.endswith(".zst"):
+        import zstandard
+
+        with suppress(zstandard.ZstdError):
+            return zstandard.ZstdDecompressor().decompress(data)
+    return data
 
 
 def _compressed(data: bytes, encoding: Encoding) -> bytes:
