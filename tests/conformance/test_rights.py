@@ -50,6 +50,7 @@ TABLE = (
     Row("upload", "/legacy/", NOBODY, NOBODY, UPLOADERS),
     Row("livez", "/livez", ALL, ALL, NOBODY),
     Row("readyz", "/readyz", ALL, ALL, NOBODY),
+    Row("metrics", "/metrics", ALL, ALL, NOBODY),
     Row("", "/nothing/here/", NOTHING, NOTHING, NOTHING, NOTHING),
     Row("", "/simple/acme/x/y", NOTHING, NOTHING, NOTHING, NOTHING),
 )
@@ -87,7 +88,7 @@ def test_the_matrix(read: str) -> None:
     wrong = {}
     with serving(read) as (server, credentials):
         for row in TABLE:
-            prefixes = ("", "/main") if row.kind not in ("livez", "readyz") else ("",)
+            prefixes = ("", "/main") if row.kind not in ("livez", "readyz", "metrics") else ("",)
             for prefix, method in itertools.product(prefixes, ("GET", "HEAD", "POST", *OTHERS)):
                 expected = row.other
                 if method == "POST":

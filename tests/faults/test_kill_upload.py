@@ -22,6 +22,7 @@ from support.server import CaseusServer
 
 PROJECTS = ("kill-one", "kill-two", "kill-three")
 LONGEST = 0.3  # seconds into the uploads
+SHORT = 0.02  # seconds after an answer
 SERIES = 50  # kills of one index, before it is as large as slows its pages down
 
 
@@ -99,15 +100,16 @@ def kill_again_and_again(root: Path, rounds: int, chance: random.Random, counts:
     uploaders = [Uploader(project, random.Random(project)) for project in PROJECTS]
     with PreloadedServer(root) as server:
         login = ("__token__", server.token("admin"))
-        for _ in range(rounds):
-            kill_within(server, uploaders, login, moment=chance.uniform(0, LONGEST))
+        for number in range(rounds):
+            least = chance.randrange(1, 7) if number % 2 else 0
+            kill_within(server, uploaders, login, least, moment=chance.uniform(0, SHORT if least else LONGEST))
             counts.rounds += 1
             server.start()
             assert not list((root / ".incoming").iterdir())
             for uploader in uploaders:
                 settle(server, uploader, login, counts)
+        counts.acknowledged += answers(uploaders)
         for uploader in uploaders:
-            counts.acknowledged += uploader.acknowledged
             assert page_digests(server, uploader.project) == uploader.there
             lines = (root / "files/main" / uploader.project / "packages.jsonl").read_text().splitlines()
             assert {json.loads(line)["filename"] for line in lines} == set(uploader.there)
@@ -117,16 +119,22 @@ def kill_again_and_again(root: Path, rounds: int, chance: random.Random, counts:
     shutil.rmtree(root)
 
 
-def kill_within(server: CaseusServer, uploaders: list[Uploader], login: Login, moment: float) -> None:
-    """Run all uploaders and kill the server `moment` seconds after the first began."""
-    began = threading.Event()
+def kill_within(server: CaseusServer, uploaders: list[Uploader], login: Login, least: int, moment: float) -> None:
+    """Run all uploaders; kill the server `moment` seconds after the first began and `least` answers came."""
+    began, before = threading.Event(), answers(uploaders)
     with ThreadPoolExecutor(len(uploaders)) as pool:
         running = [pool.submit(uploader.run, server.url, login, began) for uploader in uploaders]
         assert began.wait(30)
+        while answers(uploaders) - before < least and not any(each.done() for each in running):
+            time.sleep(0.001)  # between two looks
         time.sleep(moment)  # no condition: any moment is a good one to die
         server.kill()
         for each in running:
             each.result()
+
+
+def answers(uploaders: list[Uploader]) -> int:
+    return sum(uploader.acknowledged for uploader in uploaders)
 
 
 def settle(server: CaseusServer, uploader: Uploader, login: Login, counts: Counts) -> None:

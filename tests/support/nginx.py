@@ -79,7 +79,7 @@ def behind_nginx(folder: Path, *, by_unix: bool = False) -> Iterator[Fronted]:
                     "http://127.0.0.1:8080;": target,
                 },
             )
-            with _nginx(folder / "nginx", told, listener):
+            with running_nginx(folder / "nginx", told, listener):
                 yield Fronted(f"https://{host}/python/", server, certificates.ca)
 
 
@@ -91,8 +91,11 @@ def _put(text: str, changes: dict[str, str]) -> str:
 
 
 @contextmanager
-def _nginx(folder: Path, block: str, listener: socket.socket) -> Iterator[None]:
-    """It takes over the listening socket, so that no port is chosen twice and no client comes too early."""
+def running_nginx(folder: Path, block: str, listener: socket.socket) -> Iterator[None]:
+    """nginx with this block in `http { }`.
+
+    It takes over the listening socket, so that no port is chosen twice and no client comes too early.
+    """
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     assert program, "nginx is missing: run `make test-deps`"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""What the commands share: flags, the configuration, the catalog, questions, tables, errors."""
+"""What the commands share: flags, the configuration, the catalog, questions, tables."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from caseus.config import Loaded, load, load_root, mask
-from caseus.errors import CaseusError
+from caseus.cli.errors import Refused as Refused
+from caseus.cli.errors import UsageError as UsageError
+from caseus.config import Loaded, load, load_root
 
 if TYPE_CHECKING:
     from caseus.catalog import Catalog
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
 Texts = Annotated[list[str] | None, Parameter(negative="")]
 Switch = Annotated[bool, Parameter(negative="")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
-
-
-class UsageError(CaseusError):
-    """The command can't be meant so: exit code 2."""
-
-
-class Refused(CaseusError):
-    """Done, but something was found, or a question was answered by no: exit code 1."""
 
 
 @Parameter(name="*")
@@ -151,12 +144,6 @@ def load_config(where: Where) -> Loaded:
 def find_root(where: Where) -> Path:
     """The data folder for commands that need nothing else of the configuration."""
     return load_root({"root": where.root}, os.environ, Path(where.config) if where.config is not None else None)
-
-
-def fail(message: str, code: int) -> int:
-    """Say in one line what went wrong; the exit code again."""
-    print("caseus: error:", mask(" ".join(message.split())), file=sys.stderr, flush=True)
-    return code
 
 
 def actor() -> str:

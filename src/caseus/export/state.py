@@ -1,0 +1,65 @@
+"""What the last run wrote, in a file of the tree, so that the next one need not look at its pages.
+
+It is written last of all: after a run that was cut off it tells of the one before, and all that differs is done again.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from caseus.export.options import Encoding
+from caseus.export.target import Target
+
+KEY = "caseus-export.state"
+_FORMAT = 1
+
+
+class ProjectState(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """`digest` of what the pages were made of; `size` of the project's lines in `packages.json`, in bytes."""
+
+    digest: bytes
+    latest: str | None
+    size: int
+    files: int
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """`pages` and `lists`: digests of the options that these depend on; `source`: of the whole list, as it was given.
+
+    `packages`: the signature of `packages.json`. `keys`: of the lists that were written.
+    `files`: those of packages too. `compress`: the forms of every page.
+    """
+
+    format: int = _FORMAT
+    pages: bytes
+    lists: bytes
+    source: str
+    packages: str | None
+    keys: tuple[str, ...]
+    files: bool
+    compress: tuple[Encoding, ...]
+    projects: dict[str, ProjectState]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(State).decode
+
+
+def read_state(target: Target) -> State | None:
+    """None where there is none that we understand."""
+    if target.empty:
+        return None
+    data = target.read(KEY)
+    if data is None:
+        return None
+    try:
+        state = _decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return state if state.format == _FORMAT else None
+
+
+def write_state(target: Target, state: State) -> None:
+    data = _encode(state)
+    if target.read(KEY) != data:
+        target.write(KEY, data)
