@@ -120,6 +120,20 @@ def test_one_process_writes_what_many_write(run: Callable[..., Report], tmp_path
     assert read_tree(tmp_path / "tree") == one
 
 
+def test_many_processes_change_a_tree_as_one_does(run: Callable[..., Report], tmp_path: Path) -> None:
+    """Each copies what it needs of the list that was there."""
+    lines: Lines = [{"filename": f"foo{number % 700}-{number}.0.zip", "size": number} for number in range(4000)]
+    run(lines, jobs=4, release_json=False)
+    for number in range(0, 4000, 350):
+        lines[number]["yanked_reason"] = "broken"
+    report = run(lines, jobs=4, release_json=False, clock=NOON + 60)
+    assert report.written == 2 * 12 + 2
+    tree = read_tree(tmp_path / "tree")
+    shutil.rmtree(tmp_path / "tree")
+    run(lines, jobs=1, release_json=False, clock=NOON + 60)
+    assert read_tree(tmp_path / "tree")["packages.json"] == tree["packages.json"]
+
+
 def test_a_lost_state_rewrites_nothing(run: Callable[..., Report], tmp_path: Path) -> None:
     lines = many_lines(100)
     run(lines)

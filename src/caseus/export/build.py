@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from caseus.errors import Unavailable
 from caseus.export.files import PathOf, place_files
 from caseus.export.found import Found
 from caseus.export.pages import ProjectPages, stale
-from caseus.export.scan import NO_FILE, Scan
+from caseus.export.scan import Scan
 from caseus.export.state import ProjectState
 from caseus.export.writing import Counts, Writer
 
+_CHUNK = 1 << 20
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,8 +43,8 @@ class Built(NamedTuple):
 class Past(NamedTuple):
     """What an earlier run wrote that is right still.
 
-    `pages`: projects whose pages are. `projects`: those of them of which more is known; `lines`: its `packages.json`,
-    with the place of each of these in it, or None. `files`: files of packages in its folders are its own.
+    `pages`: projects whose pages are. `projects`: those of them whose lines are in `lines`, its `packages.json`, at
+    `places`. `files`: files of packages in its folders are its own. `counts`: how many pages each project had.
     """
 
     pages: Container[str] = ()
@@ -49,6 +52,7 @@ class Past(NamedTuple):
     lines: BinaryIO | None = None
     places: Mapping[str, int] = {}
     files: bool = False
+    counts: Mapping[str, int] = {}
 
 
 class Builder:
@@ -65,43 +69,78 @@ class Builder:
         order = array("I")
         projects: list[ProjectState] = []
         gone: list[str] = []
+        lines = _Lines(share.lines, self._past.lines)
         for name in share.names:
-            project = self._copy(name, order, share.lines)
-            if project is None:
+            project = self._past.projects.get(name)
+            if project is not None and project.plain:
+                order.extend(self._scan.lines[name])
+                lines.copy(self._past.places[name], project.size)
+            else:
                 found = Found(name, self._scan.lines_of(name), self._scan.decode)
+                pages = self._past.counts.get(name, 0)
                 if name not in self._past.pages:
-                    gone += self._write(found, writer)
+                    pages, extra = self._write(found, writer)
+                    gone += extra
                 order.extend(release.line for release in found.releases)
-                project = self._tell(found, share.lines)
+                project = self._tell(found, lines, pages)
             projects.append(project)
-        share.lines.flush()
+        lines.flush()
         return Built(order, projects, gone, writer.counts)
 
-    def _write(self, found: Found, writer: Writer) -> list[str]:
-        written = place_files(found, self._path_of, writer) if self._pages.options.files else []
+    def _write(self, found: Found, writer: Writer) -> tuple[int, list[str]]:
+        """How many pages there are, and what was there besides."""
+        made = writer.made
+        files = place_files(found, self._path_of, writer) if self._pages.options.files else []
+        pages = []
         for key, data in self._pages.pages(found):
             writer.put(key, data)
-            written.append(key)
-        target = writer.target
-        return [] if target.empty else stale(target, found.name, written, files=self._past.files)
+            pages.append(key)
+        target, count = writer.target, len(pages)
+        if target.empty or (
+            count == self._past.counts.get(found.name) and made == writer.made and not self._past.files
+        ):
+            return count, []
+        return count, stale(target, found.name, [*files, *pages], files=self._past.files)
 
-    def _tell(self, found: Found, lines: BinaryIO) -> ProjectState:
+    def _tell(self, found: Found, lines: _Lines, pages: int) -> ProjectState:
         told = [release.entry for release in found.releases] + found.others
         data = b"".join([_encode(entry) + b"\n" for entry in told])
         lines.write(data)
         digest = b"" if found.doubled else self._scan.digests[found.name]  # which line was last is not in the digest
-        return ProjectState(digest, found.latest, len(data), len(found.releases))
+        stamps = {self._scan.stamps[release.line] for release in found.releases}
+        plain = len(stamps) == len(found.releases) == len(self._scan.lines[found.name])
+        return ProjectState(digest, found.latest, len(data), len(found.releases), plain, pages)
 
-    def _copy(self, name: str, order: array[int], lines: BinaryIO) -> ProjectState | None:
-        """The project as it was, without looking at its lines; None if they have to be looked at."""
-        project = self._past.projects.get(name)
-        if project is None or self._past.lines is None:
-            return None
-        stamps = self._scan.stamps
-        files = [number for number in self._scan.lines[name] if stamps[number] != NO_FILE]
-        if len({stamps[number] for number in files}) < len(files):
-            return None  # the changelog has what was uploaded in one moment in the order of the releases
-        self._past.lines.seek(self._past.places[name])
-        lines.write(self._past.lines.read(project.size))
-        order.extend(files)
-        return project
+
+class _Lines:
+    """Writes lines of `packages.json`; what follows in the old one as in the new one is copied at once."""
+
+    def __init__(self, new: BinaryIO, old: BinaryIO | None) -> None:
+        self._new, self._old = new, old
+        self._start = self._stop = 0
+
+    def write(self, data: bytes) -> None:
+        self._copy()
+        self._new.write(data)
+
+    def copy(self, start: int, size: int) -> None:
+        """From the old one."""
+        if start != self._stop:
+            self._copy()
+            self._start = start
+        self._stop = start + size
+
+    def flush(self) -> None:
+        self._copy()
+        self._new.flush()
+
+    def _copy(self) -> None:
+        if self._old is not None:
+            fd = self._old.fileno()  # its offset is that of all processes
+            while self._start < self._stop:
+                data = os.pread(fd, min(self._stop - self._start, _CHUNK), self._start)
+                if not data:
+                    raise Unavailable("packages.json became shorter while it was read: run it again", kind="local")
+                self._new.write(data)
+                self._start += len(data)
+        self._start = self._stop

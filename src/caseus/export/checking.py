@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal, NamedTuple
 
 from caseus.errors import NotFound
-from caseus.export.exporting import scanned
+from caseus.export.exporting import refuse_bad
 from caseus.export.files import is_placed
 from caseus.export.options import Options
 from caseus.export.run import Run
+from caseus.export.scan import scan
 from caseus.export.sources import Source
 from caseus.export.state import KEY
 from caseus.export.target import FolderTarget, StoredTarget, Target
@@ -55,7 +56,8 @@ def check(
     there: Target = FolderTarget(target) if isinstance(target, Path) else StoredTarget(target)
     wanted = _Digests()
     with source.lines() as lines:
-        found = scanned(lines, jobs=1, skip_invalid=skip_invalid)
+        found = scan(lines.spool, lines.decode, jobs=1)
+        refuse_bad(found, skip_invalid=skip_invalid)
         run = Run(wanted, options, jobs=1, generated=_ANY_MOMENT if options.timestamp else None, path_of=source.path)
         run.write(found, "", run.plan(found, None))
     return sorted(_differences(there, wanted.digests, files=options.files), key=lambda each: each.key)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from caseus.export.entries import Entry
+from caseus.export.entries import Row
 from caseus.export.found import Found, Links
 from caseus.export.moments import moment
 from caseus.export.options import Options
@@ -129,14 +129,13 @@ def changelog_page(rows: Iterable[str], number: int, count: int, options: Option
     return _document(f"Changelog | {escaped(options.title)}", body, options)
 
 
-def changelog_row(project: str, entry: Entry, links: Links) -> str:
-    link = links.from_elsewhere(project, entry, "../")
-    if entry.hash:
-        link = f"{link}#{entry.hash}"
-    uploaded = moment(entry.uploaded) if entry.uploaded else ""
+def changelog_row(project: str, row: Row, links: Links) -> str:
+    link = links.from_elsewhere(project, row, "../")
+    uploaded = row.upload_timestamp if row.upload_timestamp is not None else row.upload_time
     return (
-        f'<tr><td><a href="{escaped(link)}">{entry.filename}</a></td><td class="nowrap">{uploaded}</td>'
-        f'<td class="nowrap">{_often(entry.uploaded_by or "")}</td></tr>\n'
+        f'<tr><td><a href="{escaped(f"{link}#{row.hash}" if row.hash else link)}">{row.filename}</a></td>'
+        f'<td class="nowrap">{moment(uploaded) if uploaded else ""}</td>'
+        f'<td class="nowrap">{_often(row.uploaded_by or "")}</td></tr>\n'
     )
 
 

@@ -15,7 +15,7 @@ from caseus.export.places import opened
 from caseus.export.report import Report
 from caseus.export.run import Run
 from caseus.export.scan import Scan, scan
-from caseus.export.sources import Lines, Source
+from caseus.export.sources import Source
 from caseus.storage import Storage
 
 
@@ -63,10 +63,13 @@ def export(
         done = run.is_done(digest)
         if done is not None:
             return done
-        found = scanned(lines, jobs, skip_invalid=skip_invalid)
+        memory = run.memory if run.kind == lines.kind else None
+        found = scan(lines.spool, lines.decode, jobs, memory, meanings=previous is not None)
+        refuse_bad(found, skip_invalid=skip_invalid)
         before = None
         if previous is not None:
-            before = scanned(stack.enter_context(previous.lines()), jobs, skip_invalid=True)
+            old = stack.enter_context(previous.lines())
+            before = scan(old.spool, old.decode, jobs, meanings=True)
         plan = run.plan(found, before)
         if atomic and not plan.is_empty:
             aside = stack.enter_context(place.aside())
@@ -75,9 +78,7 @@ def export(
         return report._replace(bad=found.bad, faults=tuple(found.faults))
 
 
-def scanned(lines: Lines, jobs: int, *, skip_invalid: bool) -> Scan:
-    """BadLines, Unavailable."""
-    found = scan(lines.spool, lines.decode, jobs)
+def refuse_bad(found: Scan, *, skip_invalid: bool) -> None:
+    """BadLines if there are any, unless they may be left out."""
     if found.bad and not skip_invalid:
         raise BadLines(Report(0, 0, 0, 0, 0, found.bad, tuple(found.faults)))
-    return found

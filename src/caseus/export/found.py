@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Final
 
-from caseus.export.entries import Decode, Entry, owner
+from caseus.export.entries import Decode, Entry, Row, owner
 from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.releases import Release, by_version, latest, ordered
@@ -86,10 +86,10 @@ class Links:
         """From the page of its project in `simple/`, without the digest."""
         return entry.url or (self._prefix or "") + quoted(entry.filename)
 
-    def from_elsewhere(self, project: str, entry: Entry, up: str) -> str:
-        if entry.url is not None or self._prefix is not None:
-            return self.beside(entry)
-        return f"{up}simple/{project}/{quoted(entry.filename)}"
+    def from_elsewhere(self, project: str, entry: Entry | Row, up: str) -> str:
+        if self._prefix is not None:
+            return entry.url or self._prefix + quoted(entry.filename)
+        return entry.url or f"{up}simple/{project}/{quoted(entry.filename)}"
 
     def for_programs(self, project: str, entry: Entry, up: str) -> str:
         """Absolute, where the tree's URL is known."""

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, cast
 from caseus import __version__
 from caseus.export import workers
 from caseus.export.classic import PAGE_ENTRIES, changelog_page, changelog_row, home_page, list_page, not_found_page
-from caseus.export.entries import owner
+from caseus.export.entries import decode_row, owner
 from caseus.export.feeds import Feeds
 from caseus.export.found import Links
 from caseus.export.options import Options
@@ -51,9 +51,8 @@ class Lists:
         def page(number: int) -> Counts:
             rows = []
             for line in newest_first[(number - 1) * PAGE_ENTRIES : number * PAGE_ENTRIES]:
-                entry = scan.decode(scan.line(line).strip())
-                project = owner(entry)[0] if links.by_project else ""
-                rows.append(changelog_row(project, entry, links))
+                row = decode_row(scan.line(line), scan.decode)
+                rows.append(changelog_row(owner(row)[0] if links.by_project else "", row, links))
             writer = self._new_writer()
             writer.put(f"changelog/page{number}.html", changelog_page(rows, number, count, self._options))
             return writer.counts

@@ -20,9 +20,10 @@ from caseus.export.lists import PACKAGES, Lists, newest_first, write_packages
 from caseus.export.options import Options
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
-from caseus.export.scan import Scan, scan, shares
+from caseus.export.scan import Memory, Scan, scan, shares
 from caseus.export.spool import Spool
-from caseus.export.state import ProjectState, State, read_state, write_state
+from caseus.export.state import Lines as StateLines
+from caseus.export.state import ProjectState, State, lines_of, memory_of, read_state, write_state
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, plain_names, total
 
@@ -64,21 +65,38 @@ class Run:
             return None
         return _report(list(state.projects.values()), Counts())
 
+    @property
+    def kind(self) -> str:
+        """Of the last run's list."""
+        return self._state.source.partition(" ")[0] if self._state is not None else ""
+
+    @property
+    def memory(self) -> Memory | None:
+        """What the last run knew of its lines, if it is of use."""
+        state = self._state
+        return memory_of(state) if state is not None and state.source and state.pages == self._digests[0] else None
+
     def plan(self, found: Scan, previous: Scan | None) -> Plan:
         """`previous`: the list of an earlier run, which may have written to another place."""
-        before = dict(previous.digests) if previous is not None else {}
-        there = set(previous.lines) if previous is not None else set()
         state = self._state
+        there: set[str] = set()
+        right: set[str] = set()
+        if previous is not None:
+            there |= previous.lines.keys()
+            right = {name for name, meaning in found.meanings.items() if previous.meanings.get(name) == meaning}
         if state is not None:
-            same = state.pages == self._digests[0]
-            before |= {name: project.digest if same else b"" for name, project in state.projects.items()}
             there |= state.projects.keys()
+            right -= state.projects.keys()
+            if state.pages == self._digests[0]:
+                known = state.projects
+                right |= {
+                    name for name in known.keys() & found.lines.keys() if known[name].digest == found.digests[name]
+                }
         elif (file := self._target.open(PACKAGES)) is not None:
             with file:
                 there |= scan(Spool(file), decode_json, self._jobs).lines.keys()
-        right = frozenset(name for name, digest in found.digests.items() if before.get(name) == digest)
         lists = previous is not None if state is None else state.lists == self._digests[1]
-        return Plan(sorted(found.lines), right, sorted(there - found.lines.keys()), lists)
+        return Plan(sorted(found.lines), frozenset(right), sorted(there - found.lines.keys()), lists)
 
     def write(self, found: Scan, source: str, plan: Plan) -> Report:
         if plan.is_empty:
@@ -99,7 +117,7 @@ class Run:
             counts.append(Counts(written=1) if write_packages(self._target, parts) else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
-        self._remember(source, projects, plan, lists.keys)
+        self._remember(found, source, projects, plan, lists.keys)
         return _report(list(projects.values()), total([*counts, lists.writer.counts]))
 
     def _new_writer(self) -> Writer:
@@ -124,16 +142,20 @@ class Run:
 
     def _past(self, plan: Plan, stack: ExitStack) -> Past:
         """What of an earlier run can be copied."""
-        state, files = self._state, self._owns_files
-        if state is None or state.packages is None or self._target.signature(PACKAGES) != state.packages:
-            return Past(plan.right, files=files)
+        state = self._state
+        past = Past(plan.right, files=self._owns_files)
+        if state is None:
+            return past
+        past = past._replace(counts={name: project.pages for name, project in state.projects.items()})
+        if state.packages is None or self._target.signature(PACKAGES) != state.packages:
+            return past
         lines = self._target.open(PACKAGES)
         if lines is None:
-            return Past(plan.right, files=files)
+            return past
         starts = accumulate((project.size for project in state.projects.values()), initial=0)
         places = dict(zip(state.projects, starts, strict=False))
         known = {name: state.projects[name] for name in plan.right}  # all are: else `packages` were not told
-        return Past(plan.right, known, stack.enter_context(lines), places, files)
+        return past._replace(projects=known, lines=stack.enter_context(lines), places=places)
 
     @property
     def _owns_files(self) -> bool:
@@ -152,7 +174,9 @@ class Run:
         for name in plan.gone:
             yield from stale(self._target, name, (), files=self._owns_files)
 
-    def _remember(self, source: str, projects: dict[str, ProjectState], plan: Plan, keys: Sequence[str]) -> None:
+    def _remember(
+        self, found: Scan, source: str, projects: dict[str, ProjectState], plan: Plan, keys: Sequence[str]
+    ) -> None:
         """Only projects whose pages are here: those that just the previous list calls right may be elsewhere."""
         known = self._state.projects if self._state is not None else {}
         here = {name: project for name, project in projects.items() if name not in plan.right or name in known}
@@ -167,6 +191,7 @@ class Run:
             files=self._options.files,
             compress=self._options.compress,
             projects=here,
+            lines=lines_of(found, here) if complete else StateLines(),
         )
         write_state(self._target, state)
 

@@ -19,9 +19,13 @@ class Lines(NamedTuple):
     decode: Decode
 
     @property
+    def kind(self) -> str:
+        return "plain" if self.decode is decode_plain else "json"
+
+    @property
     def digest(self) -> str:
-        """Of the whole text and its kind."""
-        return f"{'plain' if self.decode is decode_plain else 'json'} {self.spool.sha256()}"
+        """Of the kind and the whole text."""
+        return f"{self.kind} {self.spool.sha256()}"
 
 
 class Source(Protocol):

@@ -5,22 +5,39 @@ It is written last of all: after a run that was cut off it tells of the one befo
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
+
 import msgspec
 
 from caseus.export.options import Encoding
+from caseus.export.scan import Memory, Scan
 from caseus.export.target import Target
 
 KEY = "caseus-export.state"
-_FORMAT = 1
+_FORMAT = 3
 
 
 class ProjectState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`digest` of what the pages were made of; `size` of the project's lines in `packages.json`, in bytes."""
+    """`digest` of what the pages were made of; `size` of the project's lines in `packages.json`, in bytes.
+
+    `plain`: each of its lines tells one file, and no two files were uploaded in one moment. `pages`: how many it has.
+    """
 
     digest: bytes
     latest: str | None
     size: int
     files: int
+    plain: bool
+    pages: int
+
+
+class Lines(msgspec.Struct, frozen=True, array_like=True):
+    """Of the lines of the list, in their order: digests of their texts, numbers of their projects, stamps."""
+
+    texts: bytes = b""
+    owners: bytes = b""
+    stamps: bytes = b""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +56,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     files: bool
     compress: tuple[Encoding, ...]
     projects: dict[str, ProjectState]
+    lines: Lines
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -57,6 +75,26 @@ def read_state(target: Target) -> State | None:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return state if state.format == _FORMAT else None
+
+
+def memory_of(state: State) -> Memory:
+    """What the last run knew of its lines."""
+    owners, stamps = array("I"), array("q")
+    owners.frombytes(state.lines.owners)
+    stamps.frombytes(state.lines.stamps)
+    texts = state.lines.texts
+    size = len(texts) // max(1, len(owners))
+    numbers = {texts[at * size : (at + 1) * size]: at for at in range(len(owners))}
+    return Memory(numbers, owners, stamps, list(state.projects))
+
+
+def lines_of(scan: Scan, names: Iterable[str]) -> Lines:
+    """`names`: the projects, in their order."""
+    owners = array("I", bytes(4 * len(scan.starts)))
+    for number, name in enumerate(names):
+        for line in scan.lines[name]:
+            owners[line] = number
+    return Lines(bytes(scan.texts), owners.tobytes(), scan.stamps.tobytes())
 
 
 def write_state(target: Target, state: State) -> None:

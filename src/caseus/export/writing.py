@@ -40,6 +40,8 @@ class Writer:
         self.target = target
         self._compress, self._dropped = tuple(compress), tuple(dropped)
         self.written = self.kept = self.deleted = 0
+        self.made = 0
+        """Pages of which there was none before."""
 
     @property
     def counts(self) -> Counts:
@@ -54,6 +56,7 @@ class Writer:
             changed = True
         else:
             there = target.read(key)
+            self.made += there is None
             changed = there is None or not _same(there, data)
             if changed:
                 target.write(key, data)
