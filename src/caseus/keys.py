@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from caseus.names import check_pattern
-from caseus.units import format_duration, format_size, parse_duration, parse_size
+from caseus.units import format_duration, format_size, parse_duration, parse_lifetime, parse_size
 from caseus.upstreams import parse_upstreams
 
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+\Z")
@@ -118,6 +118,10 @@ def _duration(value: object) -> float:
     return parse_duration(_number(value))
 
 
+def _lifetime(value: object) -> float:
+    return parse_lifetime(_number(value))
+
+
 def _public_url(value: object) -> str:
     text = _text(value)
     parts = urlsplit(text)
@@ -146,7 +150,7 @@ KEYS: Mapping[str, Key] = {
     "host": Key("127.0.0.1", _host),
     "port": Key(8080, _port),
     "upstream": Key("pypi", parse_upstreams, many=True),
-    "upstream_ttl": Key(600, _duration, format_duration),
+    "upstream_ttl": Key(600, _lifetime, format_duration),
     "upstream_stale": Key(60, _duration, format_duration),
     "union": Key([], _patterns, " ".join, many=True),
     "keep_removed": Key(False, _switch, _show_switch),

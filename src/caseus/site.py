@@ -17,10 +17,11 @@ from caseus.names import NamePatterns
 from caseus.packages import PackageLists
 from caseus.proxy import Proxy
 from caseus.publish import Publisher
+from caseus.signatures import Fetching, Signatures
 from caseus.storage import hosted_tree
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.upstreams import open_upstream
-from caseus.views import KeepRemoved, Kept, Only, Union
+from caseus.views import KeepRemoved, Kept, Only, Refreshing, Union
 
 MAIN = "main"
 _MOST_CACHE = 20 * 1024**3
@@ -33,6 +34,9 @@ class HostedIndex:
     name: str
     index: Index
     publisher: Publisher
+    views: Mapping[str, Index]
+    """By the segment of a URL: `refresh`, `norefresh`."""
+    signatures: Signatures
 
 
 class Site:
@@ -88,7 +92,7 @@ def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock:
     lists.catch_up()
     catalog.writer.after_commit = partial(_committed, lists, proxies)
     access = Access(catalog, open_reading=config.read == "all", clock=clock)
-    main = HostedIndex(MAIN, _compose(config, local, proxies), publisher)
+    main = _hosted_index(config, local, proxies, publisher)
     return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies))
 
 
@@ -112,9 +116,25 @@ def _proxies(
     )
 
 
+def _hosted_index(config: Config, local: Local, proxies: Sequence[Proxy], publisher: Publisher) -> HostedIndex:
+    index = _compose(config, local, proxies)
+    anew = _compose(config, local, [proxy.refreshing() for proxy in proxies])
+    views = {
+        "refresh": Refreshing(index, anew),
+        "norefresh": _compose(config, local, [proxy.resting() for proxy in proxies]),
+    }
+    signatures = Signatures(anew, [Fetching(*pair) for pair in zip(proxies, _limits(config), strict=True)])
+    return HostedIndex(MAIN, index, publisher, views, signatures)
+
+
+def _limits(config: Config) -> list[NamePatterns]:
+    """For which names each upstream may be asked."""
+    return [NamePatterns(upstream.projects or ("*",)) for upstream in config.upstreams]
+
+
 def _compose(config: Config, local: Local, proxies: Sequence[Proxy]) -> Index:
     """What is ours; what `union` names, merged from all upstreams; then the first upstream that knows the name."""
-    limits = [NamePatterns(upstream.projects or ("*",)) for upstream in config.upstreams]
+    limits = _limits(config)
     upstreams = [Only(proxy, limit) for proxy, limit in zip(proxies, limits, strict=True)]
     merged = [Only(Union(upstreams), NamePatterns(config.union))] if config.union else []
     index: Index = FirstFound([local, *merged, *upstreams])

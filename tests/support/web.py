@@ -258,6 +258,7 @@ class Hosted:
     name: str
     index: ScriptedIndex
     publisher: ScriptedPublisher
+    views: Mapping[str, ScriptedIndex] = field(default_factory=dict)
 
 
 @dataclass

@@ -64,6 +64,8 @@ class FetchedFile(msgspec.Struct, frozen=True, kw_only=True):
     """The file's Last-Modified at the upstream, Unix seconds, where it told one."""
     stored: bool = False
     """Whether the bytes should be in the store (they may have been deleted by hand)."""
+    has_sig: bool = False
+    """Whether a signature of it was fetched."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,9 +17,10 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    false,
 )
 
-HEAD = "0001"
+HEAD = "0003"
 """The newest migration; known here so that a start needs alembic only where something is to do."""
 
 metadata = MetaData()
@@ -76,6 +77,14 @@ tombstones = Table(
     Index("tombstones_project", "tree", "project"),
 )
 
+# A project whose folder has a marker, by which its name is ours.
+markers = Table(
+    "markers",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("project", String, primary_key=True),
+)
+
 # An upload that runs: the name is `owner`'s until the lease ends.
 claims = Table(
     "claims",
@@ -114,6 +123,7 @@ fetched_files = Table(
     Column("modified", Float),
     Column("stored", Boolean, nullable=False),
     Column("used", Float, nullable=False),
+    Column("has_sig", Boolean, nullable=False, server_default=false()),
     Index("fetched_files_used", "stored", "used"),
 )
 

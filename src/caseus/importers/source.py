@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from packaging.utils import NormalizedName
 
+from caseus.checks.armour import check_signature
 from caseus.checks.limits import MAX_SIGNATURE
-from caseus.errors import Busy, CaseusError, NotFound, Unavailable
+from caseus.errors import Busy, CaseusError, Invalid, NotFound, Unavailable
 from caseus.model import File
 from caseus.storage import Staged
 from caseus.upstream import NotContacted, NotModified, Origin, Page, Response, Unauthorized, Upstream
@@ -17,7 +18,6 @@ from caseus.upstream.digests import new_hash
 
 T = TypeVar("T")
 
-_ARMOUR = b"-----BEGIN PGP SIGNATURE-----"
 _LONGEST_PAUSE = 30.0
 _LOGIN = "give credentials that may read there, by --user, in a netrc file or in the URL"
 
@@ -112,9 +112,10 @@ class Source:
         try:
             with self._upstream.fetch(file.sig_url or "", linked | self._files_from) as response:
                 data = response.body(MAX_SIGNATURE)
-        except NotFound:
+            check_signature(data)
+        except (NotFound, Invalid):
             return None
-        return data if data.startswith(_ARMOUR) and data.isascii() else None
+        return data
 
     def patiently(self, act: Callable[[], T]) -> T:
         """What the other index fails to give may come with the next try; our own faults stay."""

@@ -29,6 +29,7 @@ from caseus.web.negotiate import choose_type
 from caseus.web.pages import Key, Pages, page_answer
 from caseus.web.paths import METHODS, Kind, Redirect, Route, parse_path, prefix_of, strip_prefix
 from caseus.web.request import Request
+from caseus.web.signatures import SignatureUpdates
 from caseus.web.threads import Threads, in_thread
 from caseus.web.upload import Uploads
 
@@ -59,9 +60,13 @@ class App:
         self._threads = Threads()
         self._logins = 0
         self._clock = site.catalog.clock
-        indexes = {name: hosted.index for name, hosted in site.indexes.items()}
+        self._indexes = {(name, ""): hosted.index for name, hosted in site.indexes.items()} | {
+            (name, view): index for name, hosted in site.indexes.items() for view, index in hosted.views.items()
+        }
+        indexes = {_key(*seen): index for seen, index in self._indexes.items()}
         self._pages = Pages(site.catalog, indexes, self._threads, clock=self._clock)
         self._files = Files(self._threads, private=self._private)
+        self._signatures = SignatureUpdates(self._threads)
         self._uploads = Uploads(self._threads, max_file_bytes=site.config.max_file_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,10 +159,13 @@ class App:
         index = route.index or HOME_INDEX
         if route.kind == "home":
             return self._home(request, index)
-        if route.kind in ("list", "project"):
-            return await self._page(request, index, route.project)
+        if route.kind in ("list", "view", "project"):
+            return await self._page(request, _key(index, route.view), route.project)
+        if route.kind == "signatures":
+            return await self._signatures.answer(request, hosted.signatures, route.project)
         if route.kind == "file":
-            await self._files.serve(request, Asked(hosted.index, route.project, route.filename), receive, send)
+            asked = Asked(self._indexes[index, route.view], route.project, route.filename)
+            await self._files.serve(request, asked, receive, send)
             return None
         raise AssertionError(route.kind)
 
@@ -223,6 +231,11 @@ class App:
         if reason is None:
             return text_answer(HTTPStatus.OK, "ready\n")
         raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+
+
+def _key(index: str, view: str) -> str:
+    """Under which the ready pages know a view of an index; no index has a name with a slash."""
+    return f"{index}/{view}" if view else index
 
 
 def redirect(request: Request, found: Redirect) -> Answer:
