@@ -35,7 +35,12 @@ serve: install
 	.venv-clients/bin/python $(INSTALL) --require-hashes -r requirements-clients.txt
 	@touch $@
 
-test-deps: .venv/.developed .venv-clients/.installed
+.venv-peers/.installed: requirements-peers.txt | .venv/.installed
+	@test -x .venv-peers/bin/pip || $(BIN)/python -m venv .venv-peers
+	.venv-peers/bin/python $(INSTALL) --require-hashes -r requirements-peers.txt
+	@touch $@
+
+test-deps: .venv/.developed .venv-clients/.installed .venv-peers/.installed
 	@missing=; for package in $(SYSTEM_PACKAGES); do \
 		dpkg -s "$$package" >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -z "$$missing" ]; then :; \
@@ -60,10 +65,11 @@ lock: .venv-clients/.installed
 	$(COMPILE) pyproject.toml requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 	$(COMPILE) --no-strip-extras requirements-clients.in -o requirements-clients.txt
+	$(COMPILE) --no-strip-extras requirements-peers.in -o requirements-peers.txt
 
 # Of a server that it starts itself, or of a running one: make bench ARGS="http://127.0.0.1:8080/simple/NAME/ …/FILE"
 bench: .venv/.developed
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .venv-clients dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-clients .venv-peers dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

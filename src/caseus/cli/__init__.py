@@ -6,8 +6,10 @@ stderr. What is heavy is imported inside the commands.
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from caseus.errors import CaseusError, Conflict, Denied, Invalid, NotFound
 
@@ -27,8 +29,9 @@ def run(arguments: Sequence[str]) -> int:
     from caseus.cli.common import Refused, UsageError, fail
 
     try:
-        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
+        with quiet_logs():
+            result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+            sys.stdout.flush()
     except (CycloptsError, UsageError) as error:
         return fail(f"{error} (see `caseus --help`)" if isinstance(error, CycloptsError) else str(error), 2)
     except (Refused, *_REFUSALS) as error:
@@ -43,3 +46,16 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return fail(f"{type(error).__name__}: {error}", 2)
     return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """A command tells in its own words what the server logs; `serve` sets up its log itself."""
+    import structlog
+
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
