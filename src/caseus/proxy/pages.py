@@ -239,6 +239,7 @@ class Pages:
         """It does answer, and about this project."""
         self._pauses.drop("")
         self._pauses.drop(name)
+        self._absent.drop(name)
 
 
 def _kept(page: Page, now: float, until: float) -> UpstreamPage:
