@@ -155,6 +155,7 @@ KEYS: Mapping[str, Key] = {
     "union": Key([], _patterns, " ".join, many=True),
     "keep_removed": Key(False, _switch, _show_switch),
     "private": Key([], _patterns, " ".join, many=True),
+    "watch": Key(False, _switch, _show_switch),
     "read": Key("all", _read),
     "max_file_bytes": Key("1GiB", _file_size, format_size),
     "cache_bytes": Key(None, _size, format_size),

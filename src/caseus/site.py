@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -54,6 +55,19 @@ class Site:
         self.config, self.catalog, self.store, self.access = config, catalog, store, access
         self.indexes: Mapping[str, HostedIndex] = MappingProxyType(dict(indexes))
         self._proxies = proxies
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While it lasts, what people do in the folders of files is taken over, if the configuration says so."""
+        with ExitStack() as stack:
+            if self.config.watch:
+                from caseus.watch import Watcher
+
+                for hosted in self.indexes.values():
+                    watcher = Watcher(self.catalog, self.store, hosted.publisher, clock=self.catalog.clock)
+                    watcher.begin()
+                    stack.callback(watcher.close)
+            yield
 
     def close(self) -> None:
         """Finish what runs, then let go of everything."""

@@ -12,13 +12,16 @@ from typing import Literal
 import msgspec
 
 from caseus.catalog import Catalog
-from caseus.catalog.rows import FetchedFile, HostedFile
+from caseus.catalog.rows import FetchedFile, HostedFile, Tombstone
 from caseus.errors import CaseusError, NotFound
 from caseus.names import SIDECARS
 from caseus.packages import PackageLists
-from caseus.storage import Storage, file_key, packages_key
+from caseus.storage import MARKERS, Storage, file_key, packages_key
 
-Kind = Literal["missing", "wrong size", "wrong digest", "unreadable", "outdated", "extra", "journal"]
+Kind = Literal["missing", "wrong size", "wrong digest", "unreadable", "outdated", "extra", "changed", "journal"]
+
+
+_NO_FILES = ("packages.jsonl", *MARKERS)
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -60,6 +63,7 @@ def verify(
         seen()
     yield from _outdated(catalog, PackageLists(catalog, storage))
     yield from _extras(catalog, storage, settle)
+    yield from _put_back(catalog, storage)
     for fault in catalog.check_journal():
         yield Damage("journal", "journal", fault)
 
@@ -110,6 +114,29 @@ def _outdated(catalog: Catalog, lists: PackageLists) -> Iterator[Damage]:
             yield Damage("outdated", packages_key(tree, project), "it does not say what the catalog says")
 
 
+def _put_back(catalog: Catalog, storage: Storage) -> Iterator[Damage]:
+    """Other bytes under a name that was used before."""
+    for grave in catalog.all_tombstones():
+        if is_put_back(storage, grave) and catalog.tombstone(grave.tree, grave.filename) == grave:
+            key = file_key(grave.tree, grave.project, grave.filename)
+            detail = (
+                f"not served, the name had other bytes before: delete it, or `caseus project forget {grave.filename}`"
+            )
+            yield Damage("changed", key, detail)
+
+
+def is_put_back(storage: Storage, grave: Tombstone) -> bool:
+    """Whether the name holds other bytes than those that were deleted, which `caseus gc` takes: somebody's."""
+    try:
+        with storage.open(file_key(grave.tree, grave.project, grave.filename)) as blob:
+            digest = hashlib.sha256()
+            while data := blob.read():
+                digest.update(data)
+    except (CaseusError, OSError):
+        return False
+    return digest.hexdigest() != grave.sha256
+
+
 def _extras(catalog: Catalog, storage: Storage, settle: Callable[[], None]) -> Iterator[Damage]:
     """Files under `files/` that no row knows."""
     suspects = list(_unknown(catalog, storage.keys("files/")))
@@ -127,7 +154,7 @@ def _unknown(catalog: Catalog, keys: Iterator[str] | list[str]) -> Iterator[str]
         known = {file.filename for file in files} | {grave.filename for grave in catalog.tombstones(tree, project)}
         for key in group:
             name = key.rpartition("/")[2]
-            if name != "packages.jsonl" and name not in known and _main_name(name) not in known:
+            if name not in _NO_FILES and name not in known and _main_name(name) not in known:
                 yield key
 
 

@@ -1,4 +1,4 @@
-"""Detached signatures from the one who signs to the one who verifies, by gpg: of what is published and of what is cached."""
+"""Detached signatures, from who signs to who verifies, by gpg: of what is published and of what is cached."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,5 @@ def test_refused(data: bytes, words: str) -> None:
 
 @given(st.binary(max_size=300).map(lambda body: FIRST + body + LAST) | st.binary(max_size=300))
 def test_nothing_else_is_raised(data: bytes) -> None:
-    try:
+    with suppress(Invalid):
         check_signature(data)
-    except Invalid as error:
-        assert len(error.faults) == 1

@@ -74,6 +74,7 @@ tombstones = Table(
     Column("sha256", String, nullable=False),
     Column("deleted", Float, nullable=False),
     Column("reason", String, nullable=False),
+    Column("yanked", String),
     Index("tombstones_project", "tree", "project"),
 )
 

@@ -50,7 +50,8 @@ def run(config: Config, loaded: Loaded) -> int:
         server = Server(_uvicorn_config(create_app(opened), config, protocol), on_ready=lambda: _say_ready(address))
         server.take_signals()
         try:
-            server.run(listeners)
+            with opened.watching():
+                server.run(listeners)
         except SystemExit:  # uvicorn's word for an application that failed to start; it has logged why
             raise Unavailable("the application failed to start: see the log", kind="local") from None
         return 0

@@ -50,6 +50,8 @@ class Repairer:
             return False, "can't be repaired: somebody changed the database; restore a backup"
         if damage.kind == "extra":
             return False, "left to `caseus gc`"
+        if damage.kind == "changed":
+            return False, "left to you: delete it, or run `caseus project forget`"
         folder, _, name = damage.key.rpartition("/")
         tree, _, project = folder.rpartition("/")
         if damage.kind == "outdated":

@@ -1,4 +1,4 @@
-"""Names that are ours by a marker in their folder, and signatures that were fetched."""
+"""Names that are ours by a marker in their folder, yanks of deleted files, and signatures that were fetched."""
 
 from __future__ import annotations
 
@@ -17,4 +17,5 @@ def upgrade() -> None:
         sa.Column("tree", sa.String, primary_key=True),
         sa.Column("project", sa.String, primary_key=True),
     )
+    op.add_column("tombstones", sa.Column("yanked", sa.String))
     op.add_column("fetched_files", sa.Column("has_sig", sa.Boolean, nullable=False, server_default=sa.false()))
