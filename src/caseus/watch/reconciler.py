@@ -171,7 +171,7 @@ class Reconciler:
         repair = self._repairer.repair(damage)
         if not repair.done:
             raise Unavailable(repair.outcome, kind="local")
-        return Verdict.JUDGED
+        return Verdict.OPEN  # it may be taken away again before anybody has seen it
 
     # What was published and is gone.
 

@@ -43,12 +43,13 @@ def seen(status: os.stat_result) -> Seen:
 
 
 class Tree:
-    """The folder of one index below `root`. Every method raises Unavailable where that folder is gone or unreadable:
-    then nobody can say what was removed."""
+    """The folder of one index below `root`. Every method raises Unavailable where that folder is gone or unreadable, or
+    is another one than `adopt` found, as where a disk was unmounted: then nobody can say what was removed."""
 
     def __init__(self, root: Path, tree: str) -> None:
         self._root = root
         self._names = tree.split("/")
+        self._identity: tuple[int, int] | None = None
         self.path = root.joinpath(*self._names)
 
     def make(self) -> None:
@@ -56,11 +57,17 @@ class Tree:
         with told("make its folder"), Folder.open(self._root, self._names, make=0o755) as folder:
             folder.sync()
 
-    def identity(self) -> tuple[int, int]:
-        """Another one means that another disk is mounted there, or none any more."""
+    def adopt(self) -> tuple[int, int]:
+        """Take the folder that is there now for the right one; by what it is known."""
+        self._identity = None
         with self._open() as folder:
-            status = os.fstat(folder.fd)
-            return status.st_dev, status.st_ino
+            self._identity = _identity(folder)
+        return self._identity
+
+    def check(self) -> None:
+        """Whether it is still there, and the same."""
+        with self._open():
+            pass
 
     def projects(self) -> list[str]:
         """The names of all folders in it, also of those that no project can have."""
@@ -97,7 +104,14 @@ class Tree:
                 text = f"{'/'.join(self._names)} is gone: is its disk mounted?"
                 raise Unavailable(text, kind="local") from None
         with told("look into a folder"), folder:
+            if self._identity not in (None, _identity(folder)):
+                raise Unavailable(f"{'/'.join(self._names)} is another folder than before", kind="local")
             yield folder
+
+
+def _identity(folder: Folder) -> tuple[int, int]:
+    status = os.fstat(folder.fd)
+    return status.st_dev, status.st_ino
 
 
 def why_no_project(name: str) -> str | None:

@@ -62,6 +62,7 @@ class Watcher:
         self._follow: dict[str, float] = {}  # until when it is looked at once more
         self._finished: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._told: set[str] = set()
+        self._distrusted: tuple[int, int] | None = None
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="intake")
         self._thread = threading.Thread(target=self._run, name="caseus-folder", daemon=True)
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
@@ -101,20 +102,21 @@ class Watcher:
         has_files = self._catalog.totals(self._name).files > 0
         if not has_files and not self._tree.path.exists():
             self._tree.make()
-        self._reconciler.removes = not has_files or bool(self._tree.projects())
+        identity = self._tree.adopt()
+        if has_files and not self._tree.projects():
+            self._distrusted = identity
+        self._reconciler.removes = identity != self._distrusted
         if not self._reconciler.removes:
             self._tell(
                 "folder.empty", reason="every file is gone, is a disk missing? Nothing is deleted until a restart"
             )
 
     def _watch(self) -> None:
-        """Until the folder is another one, or we are to stop. Unavailable if it is gone."""
+        """Until we are to stop. Unavailable if the folder is gone, or is another one."""
         self._prepare()
-        identity, serial = self._tree.identity(), self._catalog.serial()
-        scan = 0.0
+        serial, scan = self._catalog.serial(), 0.0
         for changes in self._changes():
-            if self._tree.identity() != identity:
-                return
+            self._tree.check()
             now = time.monotonic()
             if now >= scan or len(changes) > _MOST_CHANGES:
                 scan = now + _RESCAN
@@ -193,7 +195,7 @@ class Watcher:
         try:
             work, again = self._reconciler.look(project)
         except Unavailable as error:
-            self._tree.identity()  # Unavailable if it is the whole folder that is gone
+            self._tree.check()  # Unavailable if it is the whole folder that is gone
             self._tell("folder.unreadable", project=project, error=str(error))
             work, again = [], _RETRY
         for each in work:
