@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -12,7 +14,7 @@ import pytest
 from support.clients import JSON, Cached, Shell, ask, installed, upload
 from support.packages import make_wheel, sha256
 from support.server import CaseusServer
-from support.upstream import FakeUpstream
+from support.upstream import FakeUpstream, Fault
 
 each_client = pytest.mark.parametrize("client", ["pip", "uv"])
 
@@ -49,6 +51,23 @@ def test_each_view_resolves_by_what_it_sees(
     assert upstream.count(f"/simple/{name}/") > asked
     assert chosen("norefresh", "kept-after") == "2.0"
     assert chosen("simple", "fresh-after") == "2.0"
+
+
+def test_no_answer_is_older_than_its_question(cached: Cached) -> None:
+    """Who comes while another's request runs doesn't share what the upstream said before."""
+    server, upstream = cached
+    old, new = make_wheel("epsilon", "1.0"), make_wheel("epsilon", "2.0")
+    upstream.projects["epsilon"], upstream.etags, gate = [old], False, threading.Event()
+    assert versions(server.url, "simple", "epsilon") == ["1.0"]
+    upstream.fail(Fault("slow", gate=gate, times=1), "/simple/epsilon/")
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(versions, server.url, "refresh", "epsilon")
+        upstream.wait_for("/simple/epsilon/", 2)
+        upstream.projects["epsilon"] = [old, new]
+        others = [pool.submit(versions, server.url, "refresh", "epsilon") for _ in range(8)]
+        gate.set()
+        assert {tuple(each.result()) for each in others} == {("1.0", "2.0")}
+        assert first.result() == ["1.0"]
 
 
 @each_client
