@@ -25,7 +25,9 @@ PASSWORD_FILE = "CASEUS_ADMIN_PASSWORD_FILE"  # noqa: S105  (a variable's name)
 EXTRA_NAMES = frozenset({"CASEUS_CONFIG", PASSWORD_FILE})
 """Environment names that are no key."""
 
-PER_INDEX = frozenset({"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "read"})
+PER_INDEX = frozenset(
+    {"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "watch", "read"}
+)
 
 PATHS = frozenset({"root", "tls_cert", "tls_key", "passwd"})
 """Keys whose value, in a file, is relative to that file."""
@@ -61,6 +63,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Patterns of names whose files are merged from all upstreams."""
     keep_removed: bool
     private: tuple[str, ...]
+    watch: bool
+    """Whether what people do in the folder of the files is taken over."""
     read: Literal["all", "users"]
     passwd: Path | None
     """A password file, whose users may log in beside the catalog's."""

@@ -36,7 +36,8 @@ class Serving:
     def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
         """As `Engine.run`."""
         self._swap.site.catalog.watch_serial()
-        self.engine.run(sockets, on_ready)
+        with self._swap.site.watching():
+            self.engine.run(sockets, on_ready)
 
     def close(self) -> None:
         self._swap.close()
