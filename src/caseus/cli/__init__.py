@@ -71,11 +71,14 @@ def _dispatch(arguments: Sequence[str]) -> object:
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """A command tells in its own words what the server logs; `serve` sets up its log itself."""
+    """A command tells in its own words what the server logs, but for what is critical; `serve` sets up its own log."""
     import structlog
 
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
     try:
         yield
     finally:

@@ -101,13 +101,13 @@ class Proxy:
             return blob
         files = _offered(page)
         file = next((file for file in files if file.filename == base), None)
-        if file is None or file.url is None or ending == ".provenance":
+        if file is None or ending == ".provenance":
             raise NotFound(f"the upstream lists no file {filename} of {name}")
         source = Source(
             tree=self.tree,
             project=name,
             filename=base,
-            url=file.url,
+            url=file.url or "",  # a page that was imported tells none: the upstream has to answer once
             hashes=file.hashes,
             size=file.size,
             linked=linked_origins(files),
@@ -178,7 +178,7 @@ def _seen(file: File, fact: FetchedFile | None) -> File:
             changes["hashes"] = {"sha256": fact.sha256}
         else:
             changes["hashes"] = {**file.hashes, "sha256": fact.sha256}
-        changes["size"] = fact.size
+        changes["size"] = file.size if fact.size is None else fact.size
     if file.upload_time is None and fact is not None and fact.modified is not None:
         changes["upload_time"] = datetime.fromtimestamp(fact.modified, UTC)
     return msgspec.structs.replace(file, **changes)

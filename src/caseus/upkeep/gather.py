@@ -78,8 +78,7 @@ class Gatherer:
         for name in taken:
             self._damage("extra", file_key(tree, project, name), "not taken: another project has a file of that name")
         if not self._lists.is_current(tree, project):
-            key = packages_key(tree, project)
-            self._store.set_aside(key, "")  # it may tell an expert more than we understood
+            self._store.keep_aside(packages_key(tree, project))  # it may tell an expert more than we understood
             self._lists.write([(tree, project)])
 
     def _lines(self, tree: str, project: str) -> dict[str, Line]:
