@@ -65,6 +65,14 @@ def until_done(act: Callable[[], Report]) -> Report:
     raise AssertionError("somebody still has the folder")
 
 
+def changes(tree: Path, before: dict[str, int]) -> int:
+    """How many files are new or newer, while somebody writes and deletes."""
+    try:
+        return len(times(tree).items() - before.items())
+    except FileNotFoundError:
+        return changes(tree, before)
+
+
 def without(lines: Lines, start: str) -> Lines:
     return [line for line in lines if not line["filename"].startswith(start)]
 
@@ -124,10 +132,10 @@ def test_many_processes_change_a_tree_as_one_does(run: Callable[..., Report], tm
     """Each copies what it needs of the list that was there."""
     lines: Lines = [{"filename": f"foo{number % 700}-{number}.0.zip", "size": number} for number in range(4000)]
     run(lines, jobs=4, release_json=False)
-    for number in range(0, 4000, 350):
+    for number in range(0, 4000, 333):
         lines[number]["yanked_reason"] = "broken"
     report = run(lines, jobs=4, release_json=False, clock=NOON + 60)
-    assert report.written == 2 * 12 + 2
+    assert report.written == 2 * 13 + 2
     tree = read_tree(tmp_path / "tree")
     shutil.rmtree(tmp_path / "tree")
     run(lines, jobs=1, release_json=False, clock=NOON + 60)
@@ -387,35 +395,47 @@ def test_atomic_readers_see_one_tree_or_the_other(tmp_path: Path) -> None:
     assert len(seen) == 2
 
 
-def test_a_killed_run_is_made_good(tmp_path: Path) -> None:
-    """Killed at any moment, of a first run and of a later one, the next one ends with the right tree."""
-    old, new = many_lines(800, seed=10)[:600], many_lines(800, seed=11)
-    want = tmp_path / "want"
+@pytest.mark.parametrize("again", ["old", "new"])
+@pytest.mark.parametrize("after", [0, 5, 40, 90])
+def test_a_killed_run_is_made_good(tmp_path: Path, after: int, again: str) -> None:
+    """Killed when it has changed so many files, and whichever list comes next: that one ends with the right tree."""
     options = Options(packages_url=URL, timestamp=False)
-    export(PackageList(write_list(tmp_path / "new", new)), want, options)
-    write_list(tmp_path / "old", old)
-    killed = 0
-    for number in range(6):
-        tree = tmp_path / f"tree-{number}"
-        if number % 2:
-            export(PackageList(tmp_path / "old"), tree, options)
-        arguments = ["export", "--package-list-json", tmp_path / "new", "--output-dir", tree, "--packages-url", URL]
-        process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments), "--no-generate-timestamp"],
-            env=clean_environment(),
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        threading.Event().wait(0.1 + 0.07 * number)
-        if process.poll() is None:
-            killed += 1
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        until_done(lambda: export(PackageList(tmp_path / "new"), tree, options))  # noqa: B023
-        assert {path: data for path, data in read_tree(tree).items() if not path.split("/")[-1].startswith(".")} == (
-            read_tree(want)
-        )
-    assert killed
+    lists = {"old": many_lines(500, seed=10)[:300], "new": many_lines(500, seed=11)}
+    for name, lines in lists.items():
+        export(PackageList(write_list(tmp_path / name, lines)), tmp_path / f"want-{name}", options)
+    tree = tmp_path / "tree"
+    export(PackageList(tmp_path / "old"), tree, options)
+    before = times(tree)
+    arguments = ["export", "--package-list-json", tmp_path / "new", "--output-dir", tree, "--packages-url", URL]
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments), "--no-generate-timestamp"],
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while process.poll() is None and changes(tree, before) <= after:
+        pass
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    until_done(lambda: export(PackageList(tmp_path / again), tree, options))
+    left = {path: data for path, data in read_tree(tree).items() if not path.split("/")[-1].startswith(".")}
+    assert left == read_tree(tmp_path / f"want-{again}")
+
+
+def test_a_killed_first_run_leaves_nothing(tmp_path: Path) -> None:
+    """It is made aside; the next one begins anew."""
+    lines = write_list(tmp_path / "list", many_lines(800, seed=12))
+    arguments = ["export", "--package-list-json", lines, "--output-dir", tmp_path / "tree", "--packages-url", URL]
+    with subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], env=clean_environment(), stdout=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        while process.poll() is None and len(list((tmp_path / "tree").glob(".caseus-export.new/*/*"))) < 5:
+            pass
+        os.killpg(process.pid, signal.SIGKILL)
+    assert [path.name for path in (tmp_path / "tree").iterdir()] == [".caseus-export.new"]
+    options = Options(packages_url=URL)
+    report = until_done(lambda: export(PackageList(lines), tmp_path / "tree", options))
+    assert report.written == len(read_tree(tmp_path / "tree"))
 
 
 def test_two_exports_to_one_folder(run: Callable[..., Report], tmp_path: Path) -> None:

@@ -22,8 +22,7 @@ from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
 from caseus.export.scan import Memory, Scan, scan, shares
 from caseus.export.spool import Spool
-from caseus.export.state import Lines as StateLines
-from caseus.export.state import ProjectState, State, lines_of, memory_of, read_state, write_state
+from caseus.export.state import RUNNING, ProjectState, State, TextLines, lines_of, memory_of, read_state, write_state
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, plain_names, total
 
@@ -56,12 +55,13 @@ class Run:
         self._target, self._options, self._generated, self._path_of = target, options, generated, path_of
         self._jobs = jobs if target.forks else 1
         self._state = read_state(target)
+        self._is_sure = target.empty or not target.exists(RUNNING)
         self._digests = options.digests()
 
     def is_done(self, source: str) -> Report | None:
         """What there is, where the last run was of just this list with these options. `source`: digest of the list."""
         state = self._state
-        if state is None or (state.source, state.pages, state.lists) != (source, *self._digests):
+        if state is None or not self._is_sure or (state.source, state.pages, state.lists) != (source, *self._digests):
             return None
         return _report(list(state.projects.values()), Counts())
 
@@ -87,7 +87,7 @@ class Run:
         if state is not None:
             there |= state.projects.keys()
             right -= state.projects.keys()
-            if state.pages == self._digests[0]:
+            if self._is_sure and state.pages == self._digests[0]:
                 known = state.projects
                 right |= {
                     name for name in known.keys() & found.lines.keys() if known[name].digest == found.digests[name]
@@ -95,12 +95,18 @@ class Run:
         elif (file := self._target.open(PACKAGES)) is not None:
             with file:
                 there |= scan(Spool(file), decode_json, self._jobs).lines.keys()
-        lists = previous is not None if state is None else state.lists == self._digests[1]
+        lists = previous is not None if state is None else self._is_sure and state.lists == self._digests[1]
+        if not self._is_sure:
+            there |= {
+                name[:-1] for folder in ("simple", "pypi") for name in self._target.names(folder) if name[-1] == "/"
+            }
         return Plan(sorted(found.lines), frozenset(right), sorted(there - found.lines.keys()), lists)
 
     def write(self, found: Scan, source: str, plan: Plan) -> Report:
         if plan.is_empty:
             return _report(list(self._state.projects.values()) if self._state else [], Counts())
+        if not self._target.empty:
+            self._target.write(RUNNING, b"")
         lists = Lists(self._new_writer, self._options, self._generated)
         with self._built(found, plan) as (built, parts):
             projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
@@ -118,6 +124,8 @@ class Run:
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
         self._remember(found, source, projects, plan, lists.keys)
+        if not self._target.empty:
+            self._target.delete(RUNNING)
         return _report(list(projects.values()), total([*counts, lists.writer.counts]))
 
     def _new_writer(self) -> Writer:
@@ -146,7 +154,8 @@ class Run:
         past = Past(plan.right, files=self._owns_files)
         if state is None:
             return past
-        past = past._replace(counts={name: project.pages for name, project in state.projects.items()})
+        if self._is_sure:
+            past = past._replace(counts={name: project.pages for name, project in state.projects.items()})
         if state.packages is None or self._target.signature(PACKAGES) != state.packages:
             return past
         lines = self._target.open(PACKAGES)
@@ -191,7 +200,7 @@ class Run:
             files=self._options.files,
             compress=self._options.compress,
             projects=here,
-            lines=lines_of(found, here) if complete else StateLines(),
+            lines=lines_of(found, here) if complete else TextLines(),
         )
         write_state(self._target, state)
 

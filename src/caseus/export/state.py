@@ -15,6 +15,9 @@ from caseus.export.scan import Memory, Scan
 from caseus.export.target import Target
 
 KEY = "caseus-export.state"
+RUNNING = "caseus-export.running"
+"""Is there while pages are written: where a run finds it, another was cut off, and what the state says is not sure."""
+
 _FORMAT = 3
 
 
@@ -32,7 +35,7 @@ class ProjectState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     pages: int
 
 
-class Lines(msgspec.Struct, frozen=True, array_like=True):
+class TextLines(msgspec.Struct, frozen=True, array_like=True):
     """Of the lines of the list, in their order: digests of their texts, numbers of their projects, stamps."""
 
     texts: bytes = b""
@@ -56,7 +59,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     files: bool
     compress: tuple[Encoding, ...]
     projects: dict[str, ProjectState]
-    lines: Lines
+    lines: TextLines
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -88,13 +91,13 @@ def memory_of(state: State) -> Memory:
     return Memory(numbers, owners, stamps, list(state.projects))
 
 
-def lines_of(scan: Scan, names: Iterable[str]) -> Lines:
+def lines_of(scan: Scan, names: Iterable[str]) -> TextLines:
     """`names`: the projects, in their order."""
     owners = array("I", bytes(4 * len(scan.starts)))
     for number, name in enumerate(names):
         for line in scan.lines[name]:
             owners[line] = number
-    return Lines(bytes(scan.texts), owners.tobytes(), scan.stamps.tobytes())
+    return TextLines(bytes(scan.texts), owners.tobytes(), scan.stamps.tobytes())
 
 
 def write_state(target: Target, state: State) -> None:
