@@ -67,6 +67,9 @@ class ScriptedCatalog:
             raise self.broken
         return False
 
+    def alias(self, path: str) -> str | None:
+        return None
+
     def change(self, tree: str, name: str) -> None:
         self.number += 1
         self.projects[tree, name] = self.number
