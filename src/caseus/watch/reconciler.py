@@ -86,9 +86,8 @@ class Reconciler:
             del self._notes[project]
         return Look(work, again)
 
-    def mark(self, project: str, found: Iterable[str]) -> None:
-        """Say what the markers among these names say."""
-        marked = not set(MARKERS).isdisjoint(found)
+    def mark(self, project: str, *, marked: bool) -> None:
+        """Say that the folder has a marker, or none."""
         if marked != self._catalog.is_marked(self._name, project) and (marked or self.removes):
             self._catalog.mark(self._name, project, marked=marked, actor=ACTOR)
             _log.info("folder.marked" if marked else "folder.unmarked", project=project)
@@ -99,7 +98,7 @@ class Reconciler:
         if gone and not (self.removes and self._catalog.is_marked(self._name, project)):
             return
         if not gone or notes.is_ripe(notes.meet(MARKERS[0], None)):
-            self.mark(project, found)
+            self.mark(project, marked=not gone)
 
     # What lies there and is not published.
 

@@ -73,8 +73,9 @@ class Watcher:
             self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             self._prepare()
-            for project in {*self._projects(), *self._catalog.marked(self._name)}:
-                self._reconciler.mark(project, self._tree.look(project))
+            there = {project for project in self._tree.marked() if why_no_project(project) is None}
+            for project in there ^ self._catalog.marked(self._name):
+                self._reconciler.mark(project, marked=project in there)
         except CaseusError as error:
             self._tell("folder.unreadable", error=str(error))
         self._thread.start()
