@@ -1,14 +1,14 @@
 # caseus: `make serve` is all that is needed on a fresh machine with Python 3.11 or newer.
 SHELL := /bin/sh
 .DEFAULT_GOAL := install
-.PHONY: install serve test-deps test check lock bench clean
+.PHONY: install serve test-deps test proof check lock bench clean
 
 # The Python that makes .venv; give another by `make PYTHON=/path/to/python3 install`.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$python"; break; fi; done)
 
 # Debian packages whose programs the tests run; installed by `make test-deps` where it is root.
-SYSTEM_PACKAGES := nginx-light openssl gnupg
+SYSTEM_PACKAGES := apache2-utils caddy curl e2fsprogs gnupg mount nginx-light openssl systemd util-linux
 
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -50,6 +50,12 @@ test-deps: .venv/.developed .venv-clients/.installed .venv-peers/.installed
 # All tests, or some: make test ARGS="tests/unit -k config"
 test: test-deps
 	$(BIN)/pytest -n 2 $(ARGS)
+
+# The long form of the tests that show the promises; writes docs/promises.md. Needs root, to mount disks.
+proof: test-deps
+	@rm -f .proof.jsonl
+	$(BIN)/pytest -q --proof .proof.jsonl $$(PYTHONPATH=tests $(BIN)/python -m proof)
+	PYTHONPATH=tests $(BIN)/python -m proof .proof.jsonl docs/promises.md
 
 check: .venv/.developed
 	$(BIN)/ruff check .

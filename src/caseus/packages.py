@@ -77,11 +77,12 @@ class PackageLists:
 
     def is_current(self, tree: str, project: str) -> bool:
         """Whether the list says what the catalog does. Where a server runs, a "no" is sure only in `Catalog.alone`."""
+        text = self._text(tree, project)
         try:
             with self._store.open(packages_key(tree, project)) as blob:
-                return b"".join(iter(blob.read, b"")) == self._text(tree, project)
+                return b"".join(iter(blob.read, b"")) == text
         except NotFound:
-            return not self._text(tree, project)
+            return not text
         except Unavailable:
             return False
 

@@ -18,7 +18,7 @@ from packaging.version import InvalidVersion, Version
 from caseus.catalog import Catalog, Claim, ClaimState, HostedFile, Tombstone
 from caseus.checks import Checked, check_upload
 from caseus.checks.form import Form
-from caseus.errors import Busy, CaseusError, Conflict, Invalid, NotFound
+from caseus.errors import Busy, CaseusError, Conflict, Denied, Invalid, NotFound
 from caseus.names import is_filename, normalize
 from caseus.storage import Staged, Storage, file_key, hosted_tree
 
@@ -40,7 +40,7 @@ class Publisher:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.tree = hosted_tree(index)
+        self.index, self.tree = index, hosted_tree(index)
         self._catalog, self._store = catalog, store
         self.displaces = tuple(displaces)
         self._clock, self._sleep = clock, sleep
@@ -55,10 +55,11 @@ class Publisher:
         """Check what was staged and give it its name; durable and listed when this returns.
 
         "unchanged": the very bytes were published before. Invalid (every fault at once), Conflict (the name has other
-        bytes, or had), Busy (another upload of the name runs), Unavailable.
+        bytes, or had), Denied (others upload to this project), Busy (another upload of the name runs), Unavailable.
         """
         with staged.reader() as reader:
             checked = check_upload(form, filename, reader, staged.digests, signature=signature)
+        self._check_uploader(actor, checked.project)
         return self.take(staged, checked, filename=filename, signature=signature, actor=actor)
 
     def take(
@@ -107,6 +108,14 @@ class Publisher:
             self._catalog.release(self.tree, filename, owner)
             raise
         return "published"
+
+    def _check_uploader(self, name: str, project: str) -> None:
+        uploaders = self._catalog.uploaders(self.tree, project)
+        if not uploaders or name in uploaders:
+            return
+        user = self._catalog.user(name)
+        if user is None or not user.admin:
+            raise Denied(f"{name} may not upload to {project}: ask one of its uploaders, or an administrator")
 
     def _claim(self, staged: Staged, project: str, filename: str, owner: str) -> bool:
         """T1, beside the fsync. False if the bytes are there already."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Literal
 
 import msgspec
@@ -18,14 +19,16 @@ from caseus.names import SIDECARS
 from caseus.packages import PackageLists
 from caseus.storage import MARKERS, Storage, file_key, packages_key
 
-Kind = Literal["missing", "wrong size", "wrong digest", "unreadable", "outdated", "extra", "changed", "journal"]
-
+Kind = Literal[
+    "missing", "wrong size", "wrong digest", "unreadable", "outdated", "extra", "changed", "journal", "catalog"
+]
+CATALOG = "catalog.sqlite"
 
 _NO_FILES = ("packages.jsonl", *MARKERS)
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """Something that is not as it was: `key` is the file's in the store, or "journal"."""
+    """Something that is not as it was: `key` is the file's in the store, "journal" or CATALOG."""
 
     kind: Kind
     key: str
@@ -33,8 +36,12 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 def count_files(catalog: Catalog) -> int:
-    """How many times `verify` will say that it has seen a file."""
-    return sum(1 for _ in catalog.all_hosted()) + sum(1 for _ in catalog.all_fetched())
+    """How many times `verify` will say that it has seen a file, as far as a damaged catalog can tell."""
+    count = 0
+    with suppress(CaseusError):
+        for _ in chain(catalog.all_hosted(), catalog.all_fetched()):
+            count += 1
+    return count
 
 
 def verify(
@@ -49,6 +56,30 @@ def verify(
     What looks damaged is looked at again where a running server may just have changed it; `settle` waits for an
     upload whose bytes are already there to get its row.
     """
+    sound = True
+    for damage in chain(
+        (Damage("catalog", CATALOG, fault) for fault in catalog.faults()),
+        _as_far_as_it_goes(_all_hosted(catalog, storage, seen)),
+        _as_far_as_it_goes(_all_fetched(catalog, storage, seen)),
+        _as_far_as_it_goes(_outdated(catalog, PackageLists(catalog, storage))),
+        _as_far_as_it_goes(_put_back(catalog, storage)),
+        _as_far_as_it_goes(_journal(catalog)),
+    ):
+        sound = sound and damage.kind != "catalog"
+        yield damage
+    if sound:  # else it may be the catalog that has lost them
+        yield from _extras(catalog, storage, settle)
+
+
+def _as_far_as_it_goes(damages: Iterator[Damage]) -> Iterator[Damage]:
+    """Rows that can't be read, or say what nobody ever wrote there, end what is looked at in their order."""
+    try:
+        yield from damages
+    except CaseusError as error:
+        yield Damage("catalog", CATALOG, str(error))
+
+
+def _all_hosted(catalog: Catalog, storage: Storage, seen: Callable[[], None]) -> Iterator[Damage]:
     for hosted in catalog.all_hosted():
         damages = _hosted_damages(storage, hosted)
         if damages:
@@ -56,16 +87,14 @@ def verify(
             if now is not None and now.sha256 == hosted.sha256:
                 yield from damages
         seen()
+
+
+def _all_fetched(catalog: Catalog, storage: Storage, seen: Callable[[], None]) -> Iterator[Damage]:
     for fetched in catalog.all_fetched():
         damages = _fetched_damages(storage, fetched)
         if damages and catalog.fetched(fetched.tree, fetched.project, fetched.filename) == fetched:
             yield from damages
         seen()
-    yield from _outdated(catalog, PackageLists(catalog, storage))
-    yield from _extras(catalog, storage, settle)
-    yield from _put_back(catalog, storage)
-    for fault in catalog.check_journal():
-        yield Damage("journal", "journal", fault)
 
 
 def _hosted_damages(storage: Storage, row: HostedFile) -> list[Damage]:
@@ -112,6 +141,11 @@ def _outdated(catalog: Catalog, lists: PackageLists) -> Iterator[Damage]:
     for tree, project in catalog.hosted_changes(0):
         if not lists.is_current(tree, project) and not catalog.alone(partial(lists.is_current, tree, project)):
             yield Damage("outdated", packages_key(tree, project), "it does not say what the catalog says")
+
+
+def _journal(catalog: Catalog) -> Iterator[Damage]:
+    for fault in catalog.check_journal():
+        yield Damage("journal", "journal", fault)
 
 
 def _put_back(catalog: Catalog, storage: Storage) -> Iterator[Damage]:

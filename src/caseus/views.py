@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from packaging.utils import NormalizedName
 
-from caseus.errors import NotFound, Unavailable
+from caseus.errors import NotFound
 from caseus.index import Index
 from caseus.model import File, Project, Status, Validity
 from caseus.names import NamePatterns, split_sidecar, unique_versions
@@ -86,20 +86,26 @@ class Union:
 
     def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
         """The owner of the file answers, for its sidecars too: another's signature would be of other bytes."""
-        base, _ = split_sidecar(filename)
+        base, ending = split_sidecar(filename)
         for index in self._indexes:
             try:
-                owns = any(file.filename == base for file in index.project(name).files)
-            except NotFound:
-                continue
-            except Unavailable as unsure:
-                try:
-                    return index.open(name, filename, start, stop)  # it may have the file all the same
-                except NotFound:
-                    raise unsure from None
-            if owns:
                 return index.open(name, filename, start, stop)
+            except NotFound:
+                if _may_lack(base, ending) and _lists(index, name, base):
+                    raise
         raise NotFound(f"nobody lists a file {filename} of {name}")
+
+
+def _may_lack(filename: str, ending: str) -> bool:
+    """Whether an index may list the file and have no such thing beside it. To know that is dear: it is a long list."""
+    return bool(ending) and not (ending == ".metadata" and filename.endswith(".whl"))
+
+
+def _lists(index: Index, name: NormalizedName, filename: str) -> bool:
+    try:
+        return any(file.filename == filename for file in index.project(name).files)
+    except NotFound:
+        return False
 
 
 def _status(found: Sequence[Project]) -> tuple[Status, str | None]:

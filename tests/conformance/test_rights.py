@@ -50,6 +50,7 @@ TABLE = (
     Row("upload", "/legacy/", NOBODY, NOBODY, UPLOADERS),
     Row("livez", "/livez", ALL, ALL, NOBODY),
     Row("readyz", "/readyz", ALL, ALL, NOBODY),
+    Row("metrics", "/metrics", ALL, ALL, NOBODY),
     Row("", "/nothing/here/", NOTHING, NOTHING, NOTHING, NOTHING),
     Row("", "/simple/acme/x/y", NOTHING, NOTHING, NOTHING, NOTHING),
 )
@@ -87,7 +88,7 @@ def test_the_matrix(read: str) -> None:
     wrong = {}
     with serving(read) as (server, credentials):
         for row in TABLE:
-            prefixes = ("", "/main") if row.kind not in ("livez", "readyz") else ("",)
+            prefixes = ("", "/main") if row.kind not in ("livez", "readyz", "metrics") else ("",)
             for prefix, method in itertools.product(prefixes, ("GET", "HEAD", "POST", *OTHERS)):
                 expected = row.other
                 if method == "POST":
@@ -105,6 +106,23 @@ def test_the_matrix(read: str) -> None:
                     if answer.status == 405:
                         assert method not in answer.headers["allow"].split(", ")
     assert not wrong
+
+
+def test_users_who_may_only_read_and_uploaders_of_a_project() -> None:
+    with CaseusServer() as server:
+        mia, bob = server.add_user("mia", "camembert"), server.add_user("bob", "roquefort")
+        server.cli("project", "uploaders", "acme", "--add", "mia")
+        server.cli("user", "add", "eve", "--read-only", "--password-stdin", input="brie de meaux")
+        refused = upload(server.url, WHEEL, DATA, login=bob)
+        assert (refused.status, refused.reason) == (
+            403,
+            "bob may not upload to acme: ask one of its uploaders, or an administrator",
+        )
+        reader = upload(server.url, WHEEL, DATA, login=("eve", "brie de meaux"))
+        assert reader.status == 403 and reader.reason.startswith("eve may not upload with these credentials")
+        assert upload(server.url, WHEEL, DATA, login=mia).status == 200
+        assert upload(server.url, *make_wheel("acme", "2.0"), login=server.admin).status == 200
+        assert upload(server.url, *make_wheel("other", "1.0"), login=bob).status == 200
 
 
 def test_who_may_not_read_learns_nothing() -> None:

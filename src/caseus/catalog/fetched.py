@@ -195,6 +195,19 @@ class Fetched(Database):
 
         self.writer.write(job)
 
+    def save_known(self, tree: str, name: str, filename: str, *, sha256: str) -> None:
+        """Nobody fetched it here, but this is its sha256: it binds. Conflict if another one does."""
+
+        def job(transaction: Transaction) -> None:
+            row, known = _state(transaction, tree, name, filename)
+            if known.sha256 is not None and known.sha256 != sha256:
+                raise Conflict(f"another sha256 of {filename} is bound here")
+            if known.sha256 is None:
+                transaction.execute(_save_file, row | {"sha256": sha256})
+                transaction.change(tree, name)
+
+        self.writer.write(job)
+
     def save_fetched_metadata(self, tree: str, name: str, filename: str, *, sha256: str) -> None:
         """The sidecar FILE.metadata is stored now; `sha256` is the sidecar's."""
 

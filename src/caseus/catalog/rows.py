@@ -102,8 +102,10 @@ class CachedTree(msgspec.Struct, frozen=True, kw_only=True):
 class User(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     password_hash: str
+    """argon2id, or what another program made of the password (`caseus.passwords`)."""
     admin: bool
     created: float
+    read_only: bool = False
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

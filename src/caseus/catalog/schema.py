@@ -135,6 +135,25 @@ users = Table(
     Column("password_hash", String, nullable=False),
     Column("admin", Boolean, nullable=False),
     Column("created", Float, nullable=False),
+    Column("read_only", Boolean, nullable=False, server_default=false()),
+)
+
+# Who may upload to a project; where it has no row, everybody who may upload at all. Users of other places have no row
+# in `users`.
+uploaders = Table(
+    "uploaders",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("project", String, primary_key=True),
+    Column("user", String, primary_key=True),
+)
+
+# Paths under which clients know an index from another server (devpi's USER/NAME).
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("path", String, primary_key=True),
+    Column("index", String, nullable=False),
 )
 
 # Tokens are random strings; only their sha256 is stored.

@@ -13,12 +13,14 @@ from caseus.cli.common import (
     HERE,
     Refused,
     Switch,
+    Texts,
     Where,
     actor,
     confirm,
     existing_root,
     load_config,
     log_to_stderr,
+    open_catalog,
 )
 from caseus.errors import NotFound
 
@@ -83,6 +85,31 @@ def delete(target: str, /, *, reason: str = "", yes: Switch = False, where: Wher
         confirm(f"Delete {len(files)} {'file' if len(files) == 1 else 'files'} of {project} for good?", yes=yes)
         publisher.delete(files, reason, actor())
     _report("deleted", [file.filename for file in files])
+
+
+@app.command
+def uploaders(project: str, /, *, add: Texts = None, remove: Texts = None, where: Where = HERE) -> None:
+    """Tell who may upload to a project, or change it. Without any, everybody who may upload; admins always may.
+
+    Parameters
+    ----------
+    project
+        The project, published here already or not.
+    add
+        A user who may; may be repeated.
+    remove
+        A user who no longer may; may be repeated.
+    """
+    from caseus.names import check_user_name, normalize
+    from caseus.storage import hosted_tree
+
+    name, tree = normalize(project), hosted_tree("main")
+    for user in add or ():
+        check_user_name(user)
+    with open_catalog(where) as catalog:
+        catalog.change_uploaders(tree, name, add=add or (), remove=remove or (), actor=actor())
+        users = catalog.uploaders(tree, name)
+    print("\n".join(users) if users else f"everybody who may upload may do so to {name}")
 
 
 @app.command

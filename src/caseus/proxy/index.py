@@ -119,9 +119,10 @@ class Proxy:
             return blob
         files = _offered(page)
         file = next((file for file in files if file.filename == base), None)
-        if file is None or file.url is None or ending == ".provenance":
+        if file is None or ending == ".provenance":
             raise NotFound(f"the upstream lists no file {filename} of {name}")
-        source = self._source(name, file, file.url, linked_origins(files))
+        # A page that was imported tells no URL: the upstream has to answer once.
+        source = self._source(name, file, file.url or "", linked_origins(files))
         if ending == ".metadata":
             blob = self._sidecars.stored_metadata(self.tree, name, base, start, stop)
             return blob or self._sidecars.metadata(source, file, start, stop)
@@ -229,7 +230,7 @@ def _seen(file: File, fact: FetchedFile | None) -> File:
             changes["hashes"] = {"sha256": fact.sha256}
         else:
             changes["hashes"] = {**file.hashes, "sha256": fact.sha256}
-        changes["size"] = fact.size
+        changes["size"] = file.size if fact.size is None else fact.size
     if file.gpg_sig is None and fact is not None and fact.has_sig:
         changes["gpg_sig"] = True
     if file.upload_time is None and fact is not None and fact.modified is not None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self, TypeVar
 
+from caseus import durability
 from caseus.errors import Conflict, Invalid, Unavailable
 from caseus.storage import check_key
 from caseus.storage.folders import Folder, open_plain, told
@@ -125,7 +126,7 @@ class Temporary:
     def sync(self) -> None:
         with self._sound_after():
             os.fchmod(self.fd, FILE)
-            os.fsync(self.fd)
+            durability.sync(self.fd)
 
     def unlink(self) -> None:
         with suppress(FileNotFoundError):

@@ -81,8 +81,7 @@ class Gatherer:
         if not set(MARKERS).isdisjoint(names):
             self._catalog.mark(tree, project, marked=True, actor=self._actor)
         if not self._lists.is_current(tree, project):
-            key = packages_key(tree, project)
-            self._store.set_aside(key, "")  # it may tell an expert more than we understood
+            self._store.keep_aside(packages_key(tree, project))  # it may tell an expert more than we understood
             self._lists.write([(tree, project)])
 
     def _lines(self, tree: str, project: str) -> dict[str, Line]:

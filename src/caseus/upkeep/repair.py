@@ -48,6 +48,8 @@ class Repairer:
     def _repair(self, damage: Damage) -> tuple[bool, str]:
         if damage.kind == "journal":
             return False, "can't be repaired: somebody changed the database; restore a backup"
+        if damage.kind == "catalog":
+            return False, "can't be repaired: run `caseus reindex`, or restore a backup"
         if damage.kind == "extra":
             return False, "left to `caseus gc`"
         if damage.kind == "changed":

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import structlog
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from caseus import __version__
 from caseus.errors import Busy, CaseusError, Invalid, NotFound, Unavailable
 from caseus.names import normalize
 from caseus.render import HOME_POLICY, home_html, make_page
-from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer
+from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer, typed_answer
 from caseus.web.caching import scoped, vary
 from caseus.web.conditional import not_modified
 from caseus.web.errors import Refusal, problem_answer, problem_of, trouble_of, unexpected
@@ -24,6 +25,7 @@ from caseus.web.files import Asked, Files
 from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
 from caseus.web.log import log_request
+from caseus.web.metrics import CONTENT_TYPE, Metrics
 from caseus.web.negotiate import choose_type
 from caseus.web.pages import Key, Pages, page_answer
 from caseus.web.paths import METHODS, Kind, Redirect, Route, parse_path, prefix_of, strip_prefix
@@ -43,16 +45,19 @@ _STOPPING: Final = Unavailable("the server is stopping: try again", kind="local"
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.web")
 
 
-def create_app(site: Site) -> ASGIApp:
+def create_app(site: Site, metrics: Metrics | None = None) -> App:
     """The ASGI application over a site. It closes its threads at shutdown; the site belongs to the caller."""
-    return App(site)
+    return App(site, metrics or Metrics())
 
 
 class App:
     """See `create_app`."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, metrics: Metrics) -> None:
         self._site = site
+        self._metrics = metrics
+        self._running = 0
+        self._when_idle: Callable[[], None] | None = None
         self._private = site.config.read == "users"
         self._prefix = prefix_of(site.config.public_url)
         self._trusted = TrustedProxies(site.config.trusted_proxies)
@@ -73,18 +78,43 @@ class App:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
         else:
-            await self._serve(scope, receive, send)
+            with self.busy():
+                await self._serve(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._threads.close()
+        await self.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def close(self) -> None:
+        """Let go of its threads."""
+        self._threads.close()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Held while something works for a request."""
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._look_idle()
+
+    def when_idle(self, act: Callable[[], None]) -> None:
+        """Call it once, as soon as nothing is under way: another application has this one's place."""
+        self._when_idle = act
+        self._look_idle()
+
+    def _look_idle(self) -> None:
+        if not self._running and self._when_idle is not None:
+            act, self._when_idle = self._when_idle, None
+            act()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.read(scope, receive, self._trusted)
-        with log_request(request, send) as outgoing:
+        with log_request(request, send, self._metrics) as outgoing:
             try:
                 answer = await self._answer(request, receive, outgoing)
             except ClientDisconnect:
@@ -131,7 +161,7 @@ class App:
         found = (
             Redirect(f"{self._prefix.decode().rpartition('/')[2]}/", "home")
             if path is None
-            else parse_path(path, self._site.indexes.keys())
+            else parse_path(path, self._site.indexes.keys(), self._site.catalog.alias)
         )
         if found is None:
             raise Refusal(HTTPStatus.NOT_FOUND, hint(path or b""))
@@ -141,6 +171,8 @@ class App:
             return redirect(request, found)
         if found.kind in ("livez", "readyz"):
             return await self._health(found.kind)
+        if found.kind == "metrics":
+            return typed_answer(CONTENT_TYPE, await in_thread(self._threads.files, self._metrics.text))
         hosted = self._site.indexes[found.index or HOME_INDEX]
         if request.method == "POST":
             principal = await self._principal(request, "upload")

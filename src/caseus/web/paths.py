@@ -7,7 +7,7 @@ of, so `%2f`, `%5c`, `%00`, a second layer of escapes and control characters mat
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -15,9 +15,9 @@ import msgspec
 from packaging.utils import NormalizedName
 
 from caseus.errors import Invalid
-from caseus.names import RESERVED_SEGMENTS, check_filename, normalize, split_sidecar
+from caseus.names import RESERVED_SEGMENTS, check_filename, normalize, parse_filename, split_sidecar
 
-Kind = Literal["home", "list", "view", "project", "file", "signatures", "upload", "livez", "readyz"]
+Kind = Literal["home", "list", "view", "project", "file", "signatures", "upload", "livez", "readyz", "metrics"]
 """`view`: the list of projects as a view has it, where nothing is uploaded to."""
 
 View = Literal["", "refresh", "norefresh"]
@@ -33,6 +33,7 @@ METHODS: dict[Kind, tuple[str, ...]] = {
     "upload": ("POST",),
     "livez": ("GET", "HEAD"),
     "readyz": ("GET", "HEAD"),
+    "metrics": ("GET", "HEAD"),
 }
 """What each route allows. twine and old tools post to `/` and `/simple/` too where they are so configured."""
 
@@ -58,10 +59,13 @@ class Redirect(msgspec.Struct, frozen=True):
     kind: Kind
 
 
-def parse_path(raw_path: bytes, indexes: Collection[str] = ("main",)) -> Route | Redirect | None:
+def parse_path(
+    raw_path: bytes, indexes: Collection[str] = ("main",), alias: Callable[[str], str | None] = lambda path: None
+) -> Route | Redirect | None:
     """The route of a raw path (still percent-encoded, no query), None if there is nothing.
 
-    A missing slash and an unnormalised project name give a Redirect (PEP 503).
+    A missing slash and an unnormalised project name give a Redirect (PEP 503). `alias` tells the index that devpi's
+    USER/NAME means here; it is asked only where nothing else is meant.
     """
     segments = _segments(raw_path)
     if segments is None:
@@ -69,9 +73,10 @@ def parse_path(raw_path: bytes, indexes: Collection[str] = ("main",)) -> Route |
     if segments[0] in indexes and segments[0] not in RESERVED_SEGMENTS:
         index = segments[0]
         return Redirect(f"{index}/", "home") if len(segments) == 1 else _in_index(index, segments[1:])
-    if segments in (["livez"], ["readyz"]):
-        return Route("livez" if segments == ["livez"] else "readyz")
-    return _in_index(None, segments)
+    match segments:
+        case ["livez" | "readyz" | "metrics" as kind]:
+            return Route(kind)
+    return _in_index(None, segments) or _aliased(segments, alias)
 
 
 def prefix_of(public_url: str | None) -> bytes:
@@ -122,6 +127,22 @@ def _in_index(index: str | None, segments: list[str]) -> Route | Redirect | None
             return _project(index, name, slash=False, kind="signatures")
         case ["gpgupdate", name, ""]:
             return _project(index, name, slash=True, kind="signatures")
+        case _:
+            return None
+
+
+def _aliased(segments: list[str], alias: Callable[[str], str | None]) -> Route | Redirect | None:
+    """As clients and lock files know an index of devpi; its own pages and its API are not there."""
+    match segments:
+        case [user, name] | [user, name, ""] if index := alias(f"{user}/{name}"):
+            return Route("upload", index)
+        case [user, name, "+simple", *rest] if index := alias(f"{user}/{name}"):
+            return _in_index(index, ["simple", *rest]) if rest else Redirect("+simple/", "list")
+        case [user, name, "+f", _, _, filename] if index := alias(f"{user}/{name}"):
+            try:
+                return _file(index, parse_filename(split_sidecar(filename)[0]).project, filename, "")
+            except Invalid:
+                return None
         case _:
             return None
 
