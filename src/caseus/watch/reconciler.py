@@ -68,8 +68,8 @@ class Reconciler:
         rows = {row.filename: row for row in self._catalog.hosted_files(self._name, project)}  # before the folder
         graves = {grave.filename: grave for grave in self._catalog.tombstones(self._name, project)}
         found = self._tree.look(project)
-        self.mark(project, found)
         notes = self._notes.setdefault(project, Notes(self._clock))
+        self._heed(project, found, notes)
         work: list[Work] = []
         for row in rows.values():
             if row.filename in found:
@@ -86,12 +86,19 @@ class Reconciler:
             del self._notes[project]
         return Look(work, again)
 
-    def mark(self, project: str, found: Iterable[str]) -> None:
-        """Say what the markers among these names say."""
-        marked = not set(MARKERS).isdisjoint(found)
+    def mark(self, project: str, *, marked: bool) -> None:
+        """Say that the folder has a marker, or none."""
         if marked != self._catalog.is_marked(self._name, project) and (marked or self.removes):
             self._catalog.mark(self._name, project, marked=marked, actor=ACTOR)
             _log.info("folder.marked" if marked else "folder.unmarked", project=project)
+
+    def _heed(self, project: str, found: Iterable[str], notes: Notes) -> None:
+        """A marker is in force at once; that it is gone is believed a moment later, as of files."""
+        gone = set(MARKERS).isdisjoint(found)
+        if gone and not (self.removes and self._catalog.is_marked(self._name, project)):
+            return
+        if not gone or notes.is_ripe(notes.meet(MARKERS[0], None)):
+            self.mark(project, marked=not gone)
 
     # What lies there and is not published.
 

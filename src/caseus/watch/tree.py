@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from caseus.errors import Unavailable
 from caseus.names import is_filename, is_normalized, split_sidecar
+from caseus.storage import MARKERS
 from caseus.storage.folders import Folder, told
 
 _SAME_TIME = 1000  # nanoseconds: a time goes through a floating-point number on its way to the catalog
@@ -73,6 +74,18 @@ class Tree:
         """The names of all folders in it, also of those that no project can have."""
         with self._open() as folder, os.scandir(folder.fd) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    def marked(self) -> set[str]:
+        """Those of them that have a marker."""
+        found = set()
+        with self._open() as folder, os.scandir(folder.fd) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    for marker in MARKERS:
+                        with suppress(FileNotFoundError):
+                            os.stat(f"{entry.name}/{marker}", dir_fd=folder.fd, follow_symlinks=False)
+                            found.add(entry.name)
+        return found
 
     def look(self, project: str) -> dict[str, Seen]:
         """What is in a project's folder, NOT_PLAIN for what is no plain file; nothing where the folder is gone.

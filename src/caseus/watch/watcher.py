@@ -73,8 +73,9 @@ class Watcher:
             self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             self._prepare()
-            for project in {*self._projects(), *self._catalog.marked(self._name)}:
-                self._reconciler.mark(project, self._tree.look(project))
+            there = {project for project in self._tree.marked() if why_no_project(project) is None}
+            for project in there ^ self._catalog.marked(self._name):
+                self._reconciler.mark(project, marked=project in there)
         except CaseusError as error:
             self._tell("folder.unreadable", error=str(error))
         self._thread.start()
@@ -144,6 +145,8 @@ class Watcher:
                     force_polling=polling or None,
                     poll_delay_ms=_POLL,
                 )
+            except FileNotFoundError:
+                raise Unavailable("the folder can't be watched: it is gone", kind="local") from None
             except (OSError, WatchfilesRustInternalError) as error:
                 if polling:
                     raise Unavailable(f"the folder can't be watched: {error}", kind="local") from None
@@ -168,8 +171,7 @@ class Watcher:
             self._due.setdefault(project, now)
 
     def _note_changes(self, paths: Iterable[str]) -> None:
-        top = f"{self._tree.path}/"
-        self._note({path.removeprefix(top).partition("/")[0] for path in paths if path.startswith(top)})
+        self._note({os.path.relpath(path, self._tree.path).partition("/")[0] for path in paths})
 
     def _note(self, projects: Iterable[str]) -> None:
         """To be looked at before those that were only found in a scan."""
@@ -194,10 +196,13 @@ class Watcher:
         del self._due[project]
         try:
             work, again = self._reconciler.look(project)
-        except Unavailable as error:
+        except CaseusError as error:
             self._tree.check()  # Unavailable if it is the whole folder that is gone
             self._tell("folder.unreadable", project=project, error=str(error))
             work, again = [], _RETRY
+        except Exception:
+            _log.exception("folder.failed", project=project)
+            work, again = [], _RESCAN
         for each in work:
             self._pool.submit(self._do, each)
         now = time.monotonic()
