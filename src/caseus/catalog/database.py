@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 
 from caseus.catalog import schema, sql
-from caseus.catalog.locks import Presence
+from caseus.catalog.locks import Presence, exclusive
 from caseus.catalog.serial import SerialFile
 from caseus.catalog.trouble import unreadable
 from caseus.catalog.writer import Writer
@@ -23,6 +23,12 @@ _project_serial = sql.Statement(
     select(schema.projects.c.serial).where(
         schema.projects.c.tree == bindparam("tree"), schema.projects.c.name == bindparam("name")
     )
+)
+_changed_since = sql.Statement(
+    select(schema.projects)
+    .where(schema.projects.c.serial > bindparam("serial"))
+    .order_by(schema.projects.c.serial)
+    .limit(bindparam("most"))
 )
 
 _KEPT_READERS = 8
@@ -67,10 +73,24 @@ class Database:
         return self._serial.serial
 
     def adopt_serial(self) -> None:
-        """Take the database's word after a start: a kill may have fallen between COMMIT and the mapped number."""
+        """Take the database's word after a start: a kill may have fallen between COMMIT and the mapped numbers.
+
+        Under the lock of all writers, and only where they differ: between another's COMMIT and its store, they do, and
+        the number that was read before would be set after the newer one.
+        """
+        if not self._is_adopted():
+            with exclusive(self.root / "write.lock"):
+                self._adopt()
+
+    def _is_adopted(self) -> bool:
         number = self.counter("serial")
-        if self._serial.serial != number:
-            self._serial.serial = number
+        agrees = self._serial.serial == number and self._serial.users == self.counter("users")
+        return agrees and self._serial.listed <= number
+
+    def _adopt(self) -> None:
+        number = self.counter("serial")
+        self._serial.serial = number
+        self._serial.users = self.counter("users")
         if self._serial.listed > number:
             self._serial.listed = 0  # the catalog is older than its lists: a restored backup
 
@@ -82,6 +102,11 @@ class Database:
         """The serial of the project's last visible change, 0 if the tree never had it."""
         row = self._row(_project_serial, tree=tree, name=name)
         return int(row["serial"]) if row else 0
+
+    def changed_since(self, serial: int, most: int) -> list[tuple[str, str, int]]:
+        """(tree, project, serial of its last visible change) of the first `most` that changed after that serial."""
+        rows = self._rows(_changed_since, serial=serial, most=most)
+        return [(row["tree"], row["name"], row["serial"]) for row in rows]
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:

@@ -20,10 +20,14 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*(?:@[^/?#\s@]*)*(?=@)")
 _CREDENTIALS = re.compile(r"\b(Basic|Bearer|Digest) +[A-Za-z0-9+/=._~-]{4,}", re.IGNORECASE)
 _HIDDEN = "***"
 
+_plain: _Lenient | None = None
+
 
 def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
     """Set up structlog, and route what libraries say by `logging` (from warning on) into it."""
+    global _plain
     stream = sys.stderr if stream is None else stream
+    _plain = None if stream.isatty() else _Lenient(stream)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -48,6 +52,11 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+def plain_lines() -> TextIO | None:
+    """Where lines of JSON go that were made without structlog; None where it makes other ones of its events."""
+    return cast(TextIO | None, _plain)
 
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -22,8 +22,10 @@ from caseus.config import Config, Loaded
 from caseus.errors import Unavailable
 from caseus.folder import make_root
 from caseus.server import logs, sockets, welcome
+from caseus.server.access_log import AccessLog
 from caseus.server.admin import make_first_admin
 from caseus.server.http import Protocol
+from caseus.server.lane import Lane
 from caseus.server.limits import connections_for, raise_open_files
 from caseus.web import create_app
 
@@ -46,8 +48,10 @@ def run(config: Config, loaded: Loaded) -> int:
         admin = make_first_admin(opened.catalog, config.root, os.environ, opened.access.passwords.hash)
         text = welcome.compose(loaded, address, admin, secret=sys.stderr.isatty())
         welcome.show(text, sys.stderr)
-        protocol = Protocol.for_at_most(connections_for(raise_open_files()))
-        server = Server(_uvicorn_config(create_app(opened), config, protocol), on_ready=lambda: _say_ready(address))
+        connections = connections_for(raise_open_files())
+        app = create_app(opened)
+        protocol = Protocol.for_at_most(connections, Lane(app, AccessLog(logs.plain_lines())))
+        server = Server(_uvicorn_config(app, config, protocol), on_ready=lambda: _say_ready(address))
         server.take_signals()
         try:
             server.run(listeners)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import structlog
 from packaging.utils import NormalizedName
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from caseus import __version__
 from caseus.errors import Busy, CaseusError, Invalid, NotFound, Unavailable
@@ -24,10 +24,12 @@ from caseus.web.errors import Refusal, problem_answer, problem_of, trouble_of, u
 from caseus.web.files import Asked, Files
 from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
+from caseus.web.judge import Judge
 from caseus.web.log import log_request
-from caseus.web.negotiate import choose_type
+from caseus.web.negotiate import choose_coding, choose_type
 from caseus.web.pages import Key, Pages, page_answer
 from caseus.web.paths import METHODS, Kind, Redirect, Route, parse_path, prefix_of, strip_prefix
+from caseus.web.ready_files import ReadyFiles
 from caseus.web.request import Request
 from caseus.web.threads import Threads, in_thread
 from caseus.web.upload import Uploads
@@ -43,7 +45,7 @@ _STOPPING: Final = Unavailable("the server is stopping: try again", kind="local"
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.web")
 
 
-def create_app(site: Site) -> ASGIApp:
+def create_app(site: Site) -> App:
     """The ASGI application over a site. It closes its threads at shutdown; the site belongs to the caller."""
     return App(site)
 
@@ -53,16 +55,20 @@ class App:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._private = site.config.read == "users"
+        self.access = site.access
+        self.private = site.config.read == "users"
+        self.trusted = TrustedProxies(site.config.trusted_proxies)
+        self.clock = site.catalog.clock
         self._prefix = prefix_of(site.config.public_url)
-        self._trusted = TrustedProxies(site.config.trusted_proxies)
-        self._threads = Threads()
+        self.threads = Threads()
         self._logins = 0
-        self._clock = site.catalog.clock
+        judge = Judge(site.catalog, self.clock)
         indexes = {name: hosted.index for name, hosted in site.indexes.items()}
-        self._pages = Pages(site.catalog, indexes, self._threads, clock=self._clock)
-        self._files = Files(self._threads, private=self._private)
-        self._uploads = Uploads(self._threads, max_file_bytes=site.config.max_file_bytes)
+        self.pages = Pages(site.catalog, indexes, self.threads, judge=judge, clock=self.clock, private=self.private)
+        self.files = Files(
+            self.threads, ReadyFiles(judge, self.clock), self.pages, clock=self.clock, private=self.private
+        )
+        self._uploads = Uploads(self.threads, max_file_bytes=site.config.max_file_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -76,11 +82,12 @@ class App:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._threads.close()
+        await self.files.close()
+        self.threads.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request.read(scope, receive, self._trusted)
+        request = Request.read(scope, receive, self.trusted)
         with log_request(request, send) as outgoing:
             try:
                 answer = await self._answer(request, receive, outgoing)
@@ -107,7 +114,7 @@ class App:
             return self._told(request, trouble)
         request.failure = "unexpected error"
         _log.error("unexpected error", request_id=request.id, path=request.shown_path(), exc_info=error)
-        return problem_answer(unexpected(request.id), request_id=request.id, private=self._private)
+        return problem_answer(unexpected(request.id), request_id=request.id, private=self.private)
 
     async def _finish(self, request: Request, answer: Answer, send: Send) -> None:
         headers = (*answer.headers, ("X-Request-Id", request.id))
@@ -120,29 +127,35 @@ class App:
     def _told(self, request: Request, error: CaseusError | Refusal) -> Answer:
         """404 may be kept if it is asked again each time: the name may be published, or appear upstream."""
         keep_asking = isinstance(error, NotFound) and request.method in ("GET", "HEAD")
-        return problem_answer(problem_of(error), request_id=request.id, private=self._private, keep_asking=keep_asking)
+        return problem_answer(problem_of(error), request_id=request.id, private=self.private, keep_asking=keep_asking)
+
+    def find(self, raw_path: bytes) -> Route | Redirect | None:
+        """What is there."""
+        path = strip_prefix(raw_path, self._prefix)
+        if path is None:
+            return Redirect(f"{self._prefix.decode().rpartition('/')[2]}/", "home")
+        return parse_path(path, self._site.indexes.keys())
+
+    def index_of(self, route: Route) -> str:
+        """The index that a route means."""
+        return route.index or HOME_INDEX
 
     async def _answer(self, request: Request, receive: Receive, send: Send) -> Answer | None:
         """The answer, None where it went out already (files)."""
-        path = strip_prefix(request.raw_path, self._prefix)
-        found = (
-            Redirect(f"{self._prefix.decode().rpartition('/')[2]}/", "home")
-            if path is None
-            else parse_path(path, self._site.indexes.keys())
-        )
+        found = self.find(request.raw_path)
         if found is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, hint(path or b""))
+            raise Refusal(HTTPStatus.NOT_FOUND, hint(strip_prefix(request.raw_path, self._prefix) or b""))
         if request.method not in METHODS[found.kind]:
             raise _wrong_method(found.kind, request.method)
         if isinstance(found, Redirect):
             return redirect(request, found)
         if found.kind in ("livez", "readyz"):
             return await self._health(found.kind)
-        hosted = self._site.indexes[found.index or HOME_INDEX]
+        hosted = self._site.indexes[self.index_of(found)]
         if request.method == "POST":
             principal = await self._principal(request, "upload")
             return await self._uploads.take(request, hosted.publisher, principal)
-        if self._private:
+        if self.private:
             await self._principal(
                 request, "read"
             )  # where everybody may read, stale credentials of a .netrc are no fault
@@ -151,13 +164,13 @@ class App:
     async def _read(
         self, request: Request, route: Route, hosted: HostedIndex, receive: Receive, send: Send
     ) -> Answer | None:
-        index = route.index or HOME_INDEX
+        index = self.index_of(route)
         if route.kind == "home":
             return self._home(request, index)
         if route.kind in ("list", "project"):
             return await self._page(request, index, route.project)
         if route.kind == "file":
-            await self._files.serve(request, Asked(hosted.index, route.project, route.filename), receive, send)
+            await self.files.serve(request, Asked(hosted.index, index, route.project, route.filename), receive, send)
             return None
         raise AssertionError(route.kind)
 
@@ -171,7 +184,7 @@ class App:
             self._logins += 1
             try:
                 principal = await in_thread(
-                    self._threads.people, lambda: access.principal(authorization, request.origin.client)
+                    self.threads.people, lambda: access.principal(authorization, request.origin.client)
                 )
             finally:
                 self._logins -= 1
@@ -188,8 +201,9 @@ class App:
                 "application/vnd.pypi.simple.v1+html or text/html",
                 *vary("Accept", private=False),
             )
-        ready, request.cache = await self._pages.get(Key(index, project, chosen))
-        return page_answer(ready, request.headers, now=self._clock(), private=self._private)
+        coding = choose_coding(request.headers.get("accept-encoding"))
+        ready, variant, request.cache = await self.pages.get(Key(index, project, chosen), coding)
+        return page_answer(ready, variant, request.headers.get("if-none-match"), now=self.clock())
 
     def _home(self, request: Request, index: str) -> Answer:
         base = self._site.config.public_url or request.base
@@ -197,7 +211,7 @@ class App:
             home_html(
                 base_url=base if index == HOME_INDEX else f"{base}{index}/",
                 index=index,
-                closed=self._private,
+                closed=self.private,
                 proxied=bool(self._site.config.upstreams),
                 version=__version__,
             ),
@@ -205,8 +219,8 @@ class App:
         )
         told = (
             ("ETag", page.etag),
-            ("Cache-Control", scoped("no-cache", private=self._private)),
-            *vary(private=self._private),
+            ("Cache-Control", scoped("no-cache", private=self.private)),
+            *vary(private=self.private),
         )
         if not_modified(request.headers.get("if-none-match"), page.etag):
             return Answer(HTTPStatus.NOT_MODIFIED, told)
@@ -219,7 +233,7 @@ class App:
     async def _health(self, kind: Kind) -> Answer:
         if kind == "livez":
             return text_answer(HTTPStatus.OK, "alive\n")
-        reason = await in_thread(self._threads.files, lambda: why_not_ready(self._site))
+        reason = await in_thread(self.threads.files, lambda: why_not_ready(self._site))
         if reason is None:
             return text_answer(HTTPStatus.OK, "ready\n")
         raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason)
