@@ -252,6 +252,12 @@ class ScriptedAccess:
             return Principal(None, RIGHTS["read"] if self.open_reading else frozenset())
         return None
 
+    def fingerprint(self, authorization: str) -> bytes:
+        return authorization.encode()
+
+    def recall_by(self, fingerprint: bytes) -> Principal | None:
+        return self.recall(fingerprint.decode())
+
     def principal(self, authorization: str | None, client: str = "") -> Principal:
         assert threading.current_thread() is not threading.main_thread()
         if authorization is None or authorization not in self.users:

@@ -148,6 +148,7 @@ class Protocol(HttpToolsProtocol):
         reply = lane.find(data, self._peer, self.server_state.default_headers)
         if reply is None:
             return False
+        lane.answered += 1
         if reply.body is not None or reply.file is not None:
             self._unanswered += 1
             self._due = _NEVER

@@ -91,6 +91,7 @@ class Lane:
 
     def __init__(self, app: App, log: AccessLog) -> None:
         self.log = log
+        self.answered = 0
         self.threads = app.threads.files
         self._app = app
         self._pages, self._files = app.pages, app.files.ready
