@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,8 +93,10 @@ def nginx(folder: Path, root: Path, *, log: bool = False, more: str = "") -> Ite
     process = subprocess.Popen([program, "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)
     try:
         _wait_for(port, process)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield Peer("nginx", port, int(children[0]))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not (workers := children.read_text().split()):
+            time.sleep(0.01)
+        yield Peer("nginx", port, int(workers[0]))
     finally:
         process.terminate()
         process.wait(30)

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -100,7 +100,9 @@ def get(target: str, *headers: str) -> bytes:
 
 
 @contextmanager
-def lane_world(root: Path, *, limits: Limits = LIMITS, served: Mapping[str, Any] | None = None, **changes: Any) -> Iterator[LaneWorld]:
+def lane_world(
+    root: Path, *, limits: Limits = LIMITS, served: Mapping[str, Any] | None = None, **changes: Any
+) -> Iterator[LaneWorld]:
     """`served`: changes of uvicorn's configuration; `changes`: of ours."""
     with ExitStack() as stack:
         log = stack.enter_context(captured_log())
@@ -109,7 +111,8 @@ def lane_world(root: Path, *, limits: Limits = LIMITS, served: Mapping[str, Any]
         site.catalog.add_user("mia", password_hash=site.access.passwords.hash(PASSWORD), admin=False, actor="test")
         app = create_app(site)
         lane = Lane(app, AccessLog(None))
-        protocol: Any = type("Limited", (Protocol,), {"limits": limits}).for_at_most(limits.connections, lane)
+        limited = cast(type[Protocol], type("Limited", (Protocol,), {"limits": limits}))
+        protocol = limited.for_at_most(limits.connections, lane)
         told = {"http": protocol, "loop": "uvloop", "timeout_keep_alive": int(limits.idle_seconds), **(served or {})}
         server = LiveServer(app, **told)
         stack.callback(server.close)

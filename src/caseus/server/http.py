@@ -27,7 +27,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from caseus.server.heads import check_head, parser_refusal, too_large
 from caseus.server.lane import Lane, Reply
 from caseus.server.limits import Limits
-from caseus.server.sending import Sending
+from caseus.server.sending import PIECE, Sending
 from caseus.web.answers import encode
 from caseus.web.errors import Refusal, problem_answer, problem_of
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 LONGEST_PHRASE = 200
+LONGEST = 1 << 20
+"""Bytes of a page that are handed to the transport in one piece."""
 
 _ERROR_LINE = re.compile(rb"(HTTP/1\.1 [45]\d\d )[^\r]*")
 _MESSAGE = re.compile(rb"\r\nx-error-message: ([^\r]*)")
@@ -76,6 +78,7 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._place = Place.BETWEEN
         self._peer = ""
+        self._longest = LONGEST
         self._alone: bytes | None = None  # bytes with which a message begins that is the only one
         self._sending: Sending | None = None
         self._messages = 0
@@ -103,6 +106,8 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         limits, there = self.limits, len(self.connections)
         self._peer = self.client[0] if self.client else ""
+        if self.scheme == "https":  # encrypted, each client's unsent bytes are its own
+            self._longest = PIECE
         if there > limits.connections + limits.spare:
             transport.abort()
             return
@@ -149,7 +154,7 @@ class Protocol(HttpToolsProtocol):
         if reply is None:
             return False
         lane.answered += 1
-        if reply.body is not None or reply.file is not None:
+        if reply.file is not None or len(reply.body) > self._longest:
             self._unanswered += 1
             self._due = _NEVER
             sending = self._sending = Sending(reply, self.transport, self.flow, lane.threads)
@@ -158,7 +163,10 @@ class Protocol(HttpToolsProtocol):
             task.add_done_callback(self.tasks.discard)
             self.tasks.add(task)
             return True
-        self.transport.write(reply.wire)
+        if reply.body:
+            self.transport.writelines((reply.head, reply.body))  # not copied: what is unsent refers to the page
+        else:
+            self.transport.write(reply.head)
         self.server_state.total_requests += 1
         self._due = self.loop.time() + self.timeout_keep_alive
         lane.log.add(

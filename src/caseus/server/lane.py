@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from caseus.web.app import App
     from caseus.web.negotiate import Coding
 
-WHOLE: Final = 64 << 10
-"""Bytes of a body that go out in one piece with their head."""
+READ_AT_ONCE: Final = 256 << 10
+"""Bytes of the longest file that is read in one go: for a client that does not take them they stay in memory."""
 
 _MOST_LINES: Final = 8192
 _MOST_RESTS: Final = 2048
@@ -72,13 +72,13 @@ class Rest(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer. `wire`: its head, with the body where that is short; `file` or `body` are still to be sent else."""
+    """An answer: `head`, then `body` (b"": none), or `size` bytes of `file`."""
 
-    wire: bytes
+    head: bytes
+    body: bytes | bytearray
+    file: ReadyFile | None
     status: int
     size: int
-    body: bytes | None
-    file: ReadyFile | None
     shown: Shown
     request_id: str
     client: str
@@ -146,17 +146,15 @@ class Lane:
         request_id = f"{next(self._ids) & 0xFFFFFFFFFFFFFFFF:016x}"
         if variant.etag in rest.tags:
             parts = (self._started[304], told.unchanged_lines, b"x-request-id: ", request_id.encode(), _END)
-            return Reply(b"".join(parts), 304, 0, None, None, line.shown, request_id, client, mark, user)
+            return Reply(b"".join(parts), b"", None, 304, 0, line.shown, request_id, client, mark, user)
         body = variant.body
         size = len(body)
         head = b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
             self._started[200], told.full_lines, request_id.encode(), size,
         )  # fmt: skip
         if line.head:
-            return Reply(head, 200, 0, None, None, line.shown, request_id, client, mark, user)
-        if size > WHOLE:
-            return Reply(head, 200, size, body, None, line.shown, request_id, client, mark, user)
-        return Reply(head + body, 200, size, None, None, line.shown, request_id, client, mark, user)
+            return Reply(head, b"", None, 200, 0, line.shown, request_id, client, mark, user)
+        return Reply(head, body, None, 200, size, line.shown, request_id, client, mark, user)
 
     def _file(self, line: Line, key: FileKey, rest: Rest, client: str, user: str | None) -> Reply | None:
         if rest.ranged:
@@ -167,15 +165,15 @@ class Lane:
         request_id = f"{next(self._ids) & 0xFFFFFFFFFFFFFFFF:016x}"
         told, size = ready.told, ready.size
         if ready.etag in rest.tags:
-            wire = b"%b%b\r\n" % (self._started[304], told.unchanged_lines)
-            return Reply(wire, 304, 0, None, None, line.shown, request_id, client, "hit", user)
+            head = b"%b%b\r\n" % (self._started[304], told.unchanged_lines)
+            return Reply(head, b"", None, 304, 0, line.shown, request_id, client, "hit", user)
         head = b"%b%bcontent-length: %d\r\n\r\n" % (self._started[200], told.full_lines, size)
         if line.head:
-            return Reply(head, 200, 0, None, None, line.shown, request_id, client, "hit", user)
-        data = ready.read_at_once(0, size) if size <= WHOLE else None
+            return Reply(head, b"", None, 200, 0, line.shown, request_id, client, "hit", user)
+        data = ready.read_at_once(0, size) if size <= READ_AT_ONCE else None
         if data is None:
-            return Reply(head, 200, size, None, ready, line.shown, request_id, client, "hit", user)
-        return Reply(head + data, 200, size, None, None, line.shown, request_id, client, "hit", user)
+            return Reply(head, b"", ready, 200, size, line.shown, request_id, client, "hit", user)
+        return Reply(head, data, None, 200, size, line.shown, request_id, client, "hit", user)
 
     def _principal(self, rest: Rest) -> Principal | None:
         """Who asks, if it was verified lately and may read."""

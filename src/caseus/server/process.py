@@ -50,13 +50,15 @@ def run(config: Config, loaded: Loaded) -> int:
         welcome.show(text, sys.stderr)
         connections = connections_for(raise_open_files())
         app = create_app(opened)
-        protocol = Protocol.for_at_most(connections, Lane(app, AccessLog(logs.plain_lines())))
+        access_log = AccessLog(logs.plain_lines())
+        protocol = Protocol.for_at_most(connections, Lane(app, access_log))
         server = Server(_uvicorn_config(app, config, protocol), on_ready=lambda: _say_ready(address))
         server.take_signals()
         try:
             server.run(listeners)
         except SystemExit:  # uvicorn's word for an application that failed to start; it has logged why
             raise Unavailable("the application failed to start: see the log", kind="local") from None
+        access_log.flush()
         return 0
     finally:
         opened.close()

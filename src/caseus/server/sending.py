@@ -36,7 +36,7 @@ class Sending:
         if reply.file is not None:
             reply.file.hold()
         try:
-            self._transport.write(reply.wire)
+            self._transport.write(reply.head)
             while self.sent < reply.size and self._is_there():
                 data = await self._next()
                 if data is None:
@@ -63,7 +63,7 @@ class Sending:
         reply = self._reply
         count = min(PIECE, reply.size - self.sent)
         if reply.file is None:
-            return memoryview(reply.body or b"")[self.sent : self.sent + count]
+            return memoryview(reply.body)[self.sent : self.sent + count]
         data = reply.file.read_at_once(self.sent, count)
         if data is not None:
             return data
