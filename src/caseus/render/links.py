@@ -14,6 +14,7 @@ _ALGORITHMS = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
 """PEP 691 wants names that `hashlib.new()` knows: pip 26.3 dies of any other (blake2b_256), and of a missing length."""
 
 _HEX = re.compile(r"[0-9a-f]+\Z")
+_UNQUOTED = re.compile(r"[A-Za-z0-9._~-]*\Z")
 
 
 def file_url(filename: str) -> str:
@@ -21,16 +22,21 @@ def file_url(filename: str) -> str:
 
     `+` and `!` are encoded: some static hosts read a bare `+` as a space.
     """
-    return quote(filename, safe="")
+    return filename if _UNQUOTED.match(filename) else quote(filename, safe="")
 
 
 def sound_hashes(hashes: Mapping[str, str]) -> dict[str, str]:
     """Those that every client knows, in lower-case hex, sorted: an upstream may list anything."""
+    if len(hashes) == 1:
+        return {name: text for name, text in hashes.items() if name in _ALGORITHMS and _HEX.match(text)}
     return {name: hashes[name] for name in sorted(_ALGORITHMS & hashes.keys()) if _HEX.match(hashes[name])}
 
 
 def best_hash(hashes: Mapping[str, str]) -> str | None:
     """`sha256=…`, else the strongest that is known, None without any."""
+    sha256 = hashes.get("sha256")
+    if sha256 is not None and _HEX.match(sha256):
+        return f"sha256={sha256}"
     sound = sound_hashes(hashes)
     for name in STRENGTH:
         if name in sound:
@@ -40,6 +46,8 @@ def best_hash(hashes: Mapping[str, str]) -> str | None:
 
 def encodable(text: str) -> str:
     """The text with lone surrogates, which UTF-8 can't carry, replaced."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from html import escape
 
 from caseus.model import File, Project
 from caseus.render.links import best_hash, encodable, file_url, provenance_url
 from caseus.render.page import API_VERSION
 
+_PLAIN = re.compile(r"""[ !#$%(-;=?-~]*\Z""")
+"""Printable ASCII but for what is escaped: most of what a page holds, told in one look."""
 # A parser may drop or alter these (HTML standard, section 13.2.3.5), so they never go out as they are.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -51,26 +53,27 @@ def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes
 
 
 def _attributes(file: File) -> str:
+    """Put together by hand: pages have thousands of them."""
     fragment = best_hash(file.hashes)
-    link = file_url(file.filename) + (f"#{fragment}" if fragment else "")
-    return "".join(f' {name}="{_attribute(value)}"' for name, value in (("href", link), *_data(file)))
-
-
-def _data(file: File) -> Iterator[tuple[str, str]]:
+    link = file_url(file.filename)
+    text = f' href="{_attribute(f"{link}#{fragment}" if fragment else link)}"'
     if file.requires_python is not None:
-        yield "data-requires-python", file.requires_python
+        text += f' data-requires-python="{_attribute(file.requires_python)}"'
     if file.core_metadata:
         digest = (best_hash(file.core_metadata) if isinstance(file.core_metadata, dict) else None) or "true"
-        yield "data-core-metadata", digest
-        yield "data-dist-info-metadata", digest  # PEP 714: pip before 23.3 reads only the old name
+        # PEP 714: pip before 23.3 reads only the old name
+        text += f' data-core-metadata="{digest}" data-dist-info-metadata="{digest}"'
     if file.yanked:
-        yield "data-yanked", file.yanked if isinstance(file.yanked, str) else ""
+        text += f' data-yanked="{_attribute(file.yanked) if isinstance(file.yanked, str) else ""}"'
     if file.gpg_sig is not None:
-        yield "data-gpg-sig", "true" if file.gpg_sig else "false"
+        text += ' data-gpg-sig="true"' if file.gpg_sig else ' data-gpg-sig="false"'
     if provenance := provenance_url(file.provenance):
-        yield "data-provenance", provenance
+        text += f' data-provenance="{_attribute(provenance)}"'
+    return text
 
 
 def _attribute(text: str) -> str:
+    if _PLAIN.match(text):
+        return text
     # A bare CR becomes LF in every HTML parser, a reference to it stays.
     return escape(_CONTROLS.sub("\ufffd", encodable(text))).replace("\r", "&#13;").replace("\n", "&#10;")

@@ -14,8 +14,8 @@ from caseus.web.caching import page_headers, vary
 from caseus.web.judge import Made
 from caseus.web.negotiate import Coding
 
-GZIP_LEVEL: Final = 6
-ZSTD_LEVEL: Final = 9
+GZIP_LEVEL: Final = 5
+ZSTD_LEVEL: Final = 3
 """Fixed, as is gzip's time stamp: else every worker would make another ETag of the same page."""
 _COMPRESSED_FROM: Final = 1024
 _OVERHEAD: Final = 1024
