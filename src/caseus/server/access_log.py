@@ -29,8 +29,8 @@ class Shown:
 
 
 class AccessLog:
-    """Lines are put together by hand where they go to a file or pipe. The first is written at once; those that come soon
-    after it wait for each other, as a write for each would be a tenth of what a request costs.
+    """Lines are put together by hand where they go to a file or pipe. The first is written at once; those that come
+    soon after it wait for each other, as a write for each would be a tenth of what a request costs.
 
     `stream`: None where structlog shall make of the events what it makes of others. `flush` at the end.
     """
