@@ -80,7 +80,7 @@ class Protocol(HttpToolsProtocol):
         self._peer = ""
         self._longest = LONGEST
         self._alone: bytes | None = None  # bytes with which a message begins that is the only one
-        self._sending: Sending | None = None
+        self._answering: RequestResponseCycle | Sending | None = None
         self._messages = 0
         self._unanswered = 0
         self._due = _NEVER  # when the connection is closed, unless something moves this
@@ -118,8 +118,9 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._sending is not None:
-            self._sending.disconnected = True
+        if self._answering is not None:  # uvicorn tells the last request only, also where it is not its turn yet
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -157,7 +158,7 @@ class Protocol(HttpToolsProtocol):
         if reply.file is not None or len(reply.body) > self._longest:
             self._unanswered += 1
             self._due = _NEVER
-            sending = self._sending = Sending(reply, self.transport, self.flow, lane.threads)
+            sending = self._answering = Sending(reply, self.transport, self.flow, lane.threads)
             self.cycle = sending  # type: ignore[assignment]
             task = self.loop.create_task(self._send(lane, reply, sending))
             task.add_done_callback(self.tasks.discard)
@@ -179,7 +180,6 @@ class Protocol(HttpToolsProtocol):
         try:
             await sending.run()
         finally:
-            self._sending = None
             lane.log.add(
                 reply.shown, reply.status, sending.sent, reply.request_id, reply.client, reply.cache, reply.user,
                 self.loop, seconds=self.loop.time() - began, failure=sending.failure,
@@ -246,6 +246,7 @@ class Protocol(HttpToolsProtocol):
     # Answers
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
         cycle.transport = _FirstWrite(self.transport, cycle)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 

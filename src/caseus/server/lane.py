@@ -94,10 +94,10 @@ class Lane:
         self.answered = 0
         self.threads = app.threads.files
         self._app = app
-        self._pages, self._files = app.pages, app.files.ready
+        self._pages, self.files = app.pages, app.files.ready
         self._clock = app.clock
         self._lines: Recent[bytes, Line] = Recent(_MOST_LINES)
-        self._rests: Recent[bytes, Rest] = Recent(_MOST_RESTS)
+        self.rests: Recent[bytes, Rest] = Recent(_MOST_RESTS)
         self._proxies: Recent[str, bool] = Recent(_MOST_PROXIES)
         self._trusts = bool(app.trusted.networks)
         self._key = secrets.token_bytes(32)
@@ -114,7 +114,7 @@ class Lane:
         if line is None:
             return None
         half = data[end:] if not self._trusts else self._told_by(client, data[end:])
-        rest = self._rests.get(half) or self._rests.get(self._hidden(half))
+        rest = self.rests.get(half) or self.rests.get(self._hidden(half))
         if rest is None:
             return None
         user = None
@@ -159,7 +159,7 @@ class Lane:
     def _file(self, line: Line, key: FileKey, rest: Rest, client: str, user: str | None) -> Reply | None:
         if rest.ranged:
             return None
-        ready = self._files.at_once(key)
+        ready = self.files.at_once(key)
         if ready is None:
             return None
         request_id = f"{next(self._ids) & 0xFFFFFFFFFFFFFFFF:016x}"
@@ -225,7 +225,7 @@ class Lane:
             return None
         line = Line(self._app.index_of(route), route, method, target)
         # Names that nobody knows would only take the place of others.
-        known = self._files.has(line.file) if line.file else self._pages.has(line.index_name, line.project)
+        known = self.files.has(line.file) if line.file else self._pages.has(line.index_name, line.project)
         return line if known else None
 
     def _learn_rest(self, half: bytes, headers: RawHeaders, client: str) -> None:
@@ -242,7 +242,7 @@ class Lane:
         )
         if self._trusts:
             half = self._told_by(client, half)
-        self._rests.put(half if _SECRETS.isdisjoint(fields) else self._hidden(half), rest)
+        self.rests.put(half if _SECRETS.isdisjoint(fields) else self._hidden(half), rest)
 
 
 def _is_odd(name: bytes, value: bytes) -> bool:
