@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
+from caseus.server.http import LONGEST
 from caseus.web.ready_files import FileKey
+from support.certificates import Certificates
 from support.lanes import (
     BIG,
     BIG_DATA,
@@ -27,6 +29,7 @@ from support.lanes import (
     answer,
     get,
     lane_world,
+    many_files,
     same,
     shorter,
 )
@@ -344,6 +347,38 @@ def test_requests_beyond_the_lane_s_are_still_counted(world: LaneWorld) -> None:
         assert statuses[-1] == 429 and set(statuses[:-1]) == {200}
 
 
+# TLS
+
+
+def test_the_lane_over_tls(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path / "tls", "localhost")
+    with lane_world(tmp_path / "root", certificates=certificates) as world:
+        world.site.catalog.writer.write(many_files)
+        page = get("/simple/many/")
+        wishes = [HIT, get(FILE), get(BIG_FILE), page]
+        world.warm(*wishes)
+        with connected(world.slow.port) as plain:
+            right = [answer(plain, wish) for wish in wishes]
+        assert len(right[3].body) > LONGEST
+        with connected(world.port, tls=world.tls) as raw:
+            with world.by_lane(2 * len(wishes)):
+                for wish, slow in zip(wishes * 2, right * 2, strict=True):
+                    assert same(answer(raw, wish), slow)
+            for wish in wishes:  # sent ahead
+                raw.send(wish)
+            assert [raw.answer() is not None for _ in wishes] == [True] * 4
+
+
+def test_a_page_too_long_for_one_piece(tmp_path: Path) -> None:
+    with lane_world(tmp_path / "root") as world:
+        world.site.catalog.writer.write(many_files)
+        page = get("/simple/many/")
+        world.warm(page)
+        assert same_as_slow(world, page)
+        line = next(line for line in logged(world.log)[::-1] if line["path"] == "/simple/many/")
+        assert line["bytes"] == len(world.ask(page).body) > LONGEST
+
+
 # What changes
 
 
@@ -443,7 +478,7 @@ def test_only_a_trusted_proxy_tells_who_asks(tmp_path: Path) -> None:
                 world.ask(HIT)
             assert [line["client"] for line in logged(world.log)[-2:]] == [client, "127.0.0.1"]
             given = get(PAGE, "X-Request-Id: mine")
-            with world.by_lane(0 if trusted == ("127.0.0.1",) else 0):
+            with world.by_lane(0):
                 for _ in range(4):
                     assert (world.ask(given).headers["x-request-id"] == "mine") is (trusted == ("127.0.0.1",))
 
@@ -468,4 +503,3 @@ def test_each_request_has_its_line(tmp_path: Path) -> None:
         assert len(pages) == 4 and all(line["request_id"] == got.headers["x-request-id"] for line, got in pages)
         assert len({line["request_id"] for line in lines}) == len(lines)
         assert [line["cache"] for line in lines] == ["hit"] * 6 + ["-"]
-

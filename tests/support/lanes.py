@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any, cast
 
 import msgspec
 
+from caseus.catalog import hosted
+from caseus.catalog.writer import Transaction
 from caseus.server.access_log import AccessLog
 from caseus.server.http import Protocol
 from caseus.server.lane import Lane
 from caseus.server.limits import Limits
 from caseus.site import Site, build
 from caseus.web import create_app
+from support.certificates import Certificates
 from support.live import FORM_TYPE, LiveServer, form_body
 from support.packages import make_wheel, sha256
 from support.raw import Answer, Raw, connected, request
@@ -33,27 +37,29 @@ LIMITS = Limits(head_seconds=10, idle_seconds=10)
 
 
 class LaneWorld:
-    """`slow` serves the same site by uvicorn's own protocol, without a lane. The projects: acme and big, a wheel each;
-    many, whose pages are too long for one piece."""
+    """`slow` serves the same site by uvicorn's own protocol, without a lane. The projects: acme and big, a wheel
+    each."""
 
-    def __init__(self, site: Site, server: LiveServer, slow: LiveServer, lane: Lane, log: Log) -> None:
-        self.site, self.server, self.slow, self.lane, self.log = site, server, slow, lane, log
+    def __init__(
+        self, site: Site, server: LiveServer, slow: LiveServer, lane: Lane, log: Log, tls: ssl.SSLContext | None
+    ) -> None:
+        self.site, self.server, self.slow, self.lane, self.log, self.tls = site, server, slow, lane, log, tls
         self.port = server.port
 
     def publish(self, filename: str, data: bytes) -> None:
-        """By an upload."""
+        """By an upload to the other server."""
         name, version = filename.split("-")[:2]
         fields = {
             ":action": "file_upload", "protocol_version": "1", "metadata_version": "2.1", "name": name,
             "version": version, "filetype": "bdist_wheel", "pyversion": "py3", "sha256_digest": sha256(data),
         }  # fmt: skip
         headers = {"Authorization": MIA, "Content-Type": FORM_TYPE}
-        reply = self.server.request("POST", "/legacy/", headers, form_body(fields, ("content", filename, data)))
+        reply = self.slow.request("POST", "/legacy/", headers, form_body(fields, ("content", filename, data)))
         assert reply.status == 200, reply
 
     def warm(self, *requests: bytes) -> None:
         """Ask until the lane answers each."""
-        with connected(self.port) as raw:
+        with connected(self.port, tls=self.tls) as raw:
             for data in requests:
                 for _ in range(200):
                     before = self.lane.answered
@@ -73,7 +79,7 @@ class LaneWorld:
 
     def ask(self, data: bytes) -> Answer:
         """On a connection of its own."""
-        with connected(self.port) as raw:
+        with connected(self.port, tls=self.tls) as raw:
             return answer(raw, data)
 
 
@@ -101,9 +107,9 @@ def get(target: str, *headers: str) -> bytes:
 
 @contextmanager
 def lane_world(
-    root: Path, *, limits: Limits = LIMITS, served: Mapping[str, Any] | None = None, **changes: Any
+    root: Path, *, limits: Limits = LIMITS, certificates: Certificates | None = None, **changes: Any
 ) -> Iterator[LaneWorld]:
-    """`served`: changes of uvicorn's configuration; `changes`: of ours."""
+    """`certificates`: the lane's server speaks TLS; `changes` of the configuration."""
     with ExitStack() as stack:
         log = stack.enter_context(captured_log())
         site = build(make_config(root, max_file_bytes=1 << 26, **changes))
@@ -113,17 +119,33 @@ def lane_world(
         lane = Lane(app, AccessLog(None))
         limited = cast(type[Protocol], type("Limited", (Protocol,), {"limits": limits}))
         protocol = limited.for_at_most(limits.connections, lane)
-        told = {"http": protocol, "loop": "uvloop", "timeout_keep_alive": int(limits.idle_seconds), **(served or {})}
-        server = LiveServer(app, **told)
+        served: dict[str, Any] = {"http": protocol, "loop": "uvloop", "timeout_keep_alive": int(limits.idle_seconds)}
+        tls = None
+        if certificates is not None:
+            served["ssl_certfile"], served["ssl_keyfile"] = map(str, certificates.files())
+            tls = ssl.create_default_context(cafile=str(certificates.ca))
+        server = LiveServer(app, **served)
         stack.callback(server.close)
         slow = LiveServer(create_app(site), loop="uvloop")
         stack.callback(slow.close)
-        world = LaneWorld(site, server, slow, lane, log)
-        if "ssl_certfile" not in (served or {}):
-            world.publish(WHEEL, DATA)
-            world.publish(BIG, BIG_DATA)
+        world = LaneWorld(site, server, slow, lane, log, tls)
+        world.publish(WHEEL, DATA)
+        world.publish(BIG, BIG_DATA)
         yield world
 
 
 def shorter(**limits: Any) -> Limits:
     return msgspec.structs.replace(LIMITS, **limits)
+
+
+def many_files(transaction: Transaction) -> None:
+    """A project whose page is too long for one piece."""
+    for number in range(16_000):
+        row = {
+            "tree": "files/main", "filename": f"many-{number}-py3-none-any.whl", "project": "many",
+            "version": str(number), "sha256": f"{number:064x}", "size": 1, "md5": "0" * 32, "blake2b_256": "0" * 64,
+            "uploaded": 0.0, "uploader": "mia", "requires_python": ">=3.9", "metadata_sha256": None, "has_sig": False,
+            "yanked": None,
+        }  # fmt: skip
+        transaction.execute(hosted._insert, row)
+    transaction.change("files/main", "many")

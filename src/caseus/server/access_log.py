@@ -7,10 +7,11 @@ import math
 import time
 from asyncio import AbstractEventLoop
 from datetime import UTC, datetime
-from typing import Final, TextIO
+from typing import Final
 
 import structlog
 
+from caseus.server.logs import Lines
 from caseus.web.request import CacheMark
 
 _PAUSE: Final = 0.02
@@ -32,12 +33,11 @@ class AccessLog:
     """Lines are put together by hand where they go to a file or pipe. The first is written at once; those that come
     soon after it wait for each other, as a write for each would be a tenth of what a request costs.
 
-    `stream`: None where structlog shall make of the events what it makes of others. `flush` at the end.
+    `lines`: None where structlog shall make of the events what it makes of others. `flush` at the end.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-        self._lines: list[str] = []
+    def __init__(self, lines: Lines | None) -> None:
+        self._lines = lines
         self._written = -math.inf
         self._second = -1
         self._stamp = ""
@@ -57,7 +57,7 @@ class AccessLog:
         failure: str | None = None,
     ) -> None:
         """`size`: of the body, as much of it as was sent."""
-        if self._stream is None:
+        if self._lines is None:
             more = {} if failure is None else {"failure": failure}
             _log.info(
                 "request", method=shown.method, path=shown.path, status=status, bytes=size,
@@ -72,14 +72,14 @@ class AccessLog:
             self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         told = "null" if user is None else json.dumps(user)
         failed = "" if failure is None else f'"failure": {json.dumps(failure)}, '
-        if not self._lines:
+        if not self._lines.waiting:
             now = loop.time()
             if now - self._written >= _PAUSE:
                 loop.call_soon(self.flush)
             else:
                 loop.call_later(_PAUSE, self.flush)
             self._written = now
-        self._lines.append(
+        self._lines.add(
             f'{shown.begin}, "status": {status}, "bytes": {size}, "duration_ms": {seconds * 1000:.1f}, '
             f'"request_id": "{request_id}", "client": "{client}", "cache": "{cache}", "user": {told}, {failed}'
             f'"event": "request", "level": "info", "timestamp": "{self._stamp}.{int((wall - second) * 1e6):06}Z"}}\n'
@@ -87,7 +87,5 @@ class AccessLog:
 
     def flush(self) -> None:
         """Write what waits."""
-        lines, self._lines = self._lines, []
-        if self._stream is not None and lines:
-            self._stream.write("".join(lines))
-            self._stream.flush()
+        if self._lines is not None and self._lines.waiting:
+            self._lines.flush()
