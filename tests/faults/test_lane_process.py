@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -22,14 +21,14 @@ from support.packages import make_wheel
 from support.raw import LIVE, Raw, connected, request
 from support.server import CaseusServer
 
-HUGE, HUGE_DATA = make_wheel("huge", "1.0", content=bytes(range(256)) * 80_000, compress=False)
+HUGE, HUGE_DATA = make_wheel("huge", "1.0", content=bytes(range(256)) * 36_000, compress=False)
 PAGE, FILE = "/simple/many/", f"/simple/huge/{HUGE}"
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with a page of megabytes, and a file of 20 MB."""
+    """A root with a page of megabytes, and a file of 9 MB."""
     root = tmp_path_factory.mktemp("stock") / "data"
     root.mkdir()
     with closing(Catalog.open(root)) as catalog:
@@ -46,7 +45,7 @@ def start(stock: Path, tmp_path: Path) -> Iterator[Callable[..., CaseusServer]]:
     with ExitStack() as stack:
 
         def started(*flags: str) -> CaseusServer:
-            root = shutil.copytree(stock, tmp_path / "data", copy_function=os.link)
+            root = shutil.copytree(stock, tmp_path / "data")
             server = stack.enter_context(CaseusServer(root, flags=flags))
             warm(server, get(PAGE), get(FILE))
             return server
@@ -57,7 +56,7 @@ def start(stock: Path, tmp_path: Path) -> Iterator[Callable[..., CaseusServer]]:
 def warm(server: CaseusServer, *requests: bytes) -> None:
     with connected(server.port) as raw:
         for data in requests:
-            for _ in range(10):
+            for _ in range(6):
                 answer(raw, data)
 
 
@@ -97,7 +96,8 @@ def test_slow_readers_cost_little(start: Callable[..., CaseusServer], target: st
                 assert good.is_open()
             assert len(answer(good, get(target)).body) > 2 * MIB
         grown = memory(server) - before
-    assert grown < count * each, f"{grown / count / MIB:.2f} MiB for each"
+    print(f"{grown / count / MIB:.3f} MiB for each")
+    assert grown < count * each
 
 
 @pytest.mark.parametrize("target", [PAGE, FILE])
