@@ -79,7 +79,7 @@ def log_lines(server: CaseusServer) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("event") == "request" and line["method"] != "POST"]
 
 
-@pytest.mark.parametrize(("target", "each"), [(PAGE, 0.1 * MIB), (FILE, 0.5 * MIB)])
+@pytest.mark.parametrize(("target", "each"), [(PAGE, 0.1 * MIB), (FILE, 0.4 * MIB)])
 def test_slow_readers_cost_little(start: Callable[..., CaseusServer], target: str, each: float) -> None:
     """Who takes nothing holds a reference to the page, or a piece of the file: not megabytes of their own."""
     server = start()

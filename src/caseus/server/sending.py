@@ -35,6 +35,8 @@ class Sending:
         reply = self._reply
         if reply.file is not None:
             reply.file.hold()
+        # So that drain() waits for all of it: the last unsent bytes of a piece keep the whole of it in memory.
+        self._transport.set_write_buffer_limits(high=0)
         try:
             self._transport.write(reply.head)
             while self.sent < reply.size and self._is_there():
@@ -50,6 +52,7 @@ class Sending:
             self.failure = "the server stopped"
             raise
         finally:
+            self._transport.set_write_buffer_limits()
             if reply.file is not None:
                 reply.file.release()
 
