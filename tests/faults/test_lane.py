@@ -321,6 +321,29 @@ def test_a_client_that_leaves_in_the_middle(tmp_path: Path) -> None:
         assert ready is not None and ready.readers == 0
 
 
+def test_answers_that_nobody_takes_do_not_pile_up(tmp_path: Path) -> None:
+    with lane_world(tmp_path / "root") as world:
+        world.site.catalog.writer.write(many_files)
+        page = get("/simple/many/", "Accept-Encoding: gzip")
+        world.warm(page)
+        size = len(world.ask(page).body)
+        with connected(world.port) as raw, connected(world.port) as other:
+            raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            for _ in range(100):  # what the system buffers is a few megabytes
+                raw.send(page)
+                assert other.is_open()
+            unsent = [each.transport.get_write_buffer_size() for each in world.server.connections]
+        assert size < max(unsent) < 2 * size + (64 << 10)
+
+
+def test_two_halves_make_no_head_that_is_too_large(tmp_path: Path) -> None:
+    with lane_world(tmp_path / "root", limits=shorter(head=2000)) as world:
+        world.warm(get(PAGE, "X: " + "x" * 900))
+        with world.by_lane(0):
+            for _ in range(4):
+                assert world.ask(get(PAGE, "X: " + "x" * 1500)).status == 200
+
+
 def test_one_connection_too_many_gets_no_lane(tmp_path: Path) -> None:
     with lane_world(tmp_path / "root", limits=shorter(connections=2, spare=2)) as world, ExitStack() as stack:
         world.warm(HIT)

@@ -54,6 +54,11 @@ class LiveServer:
         self._thread.start()
         assert ready.wait(10)
 
+    @property
+    def connections(self) -> set[Any]:
+        """The protocols of those that are open."""
+        return set(self._server.server_state.connections)
+
     def close(self) -> None:
         self._server.should_exit = True
         self._thread.join(10)
