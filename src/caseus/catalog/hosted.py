@@ -7,11 +7,10 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import Any, NamedTuple
 
-import msgspec
-from sqlalchemy import BindParameter, bindparam, delete, insert, or_, select, tuple_, union, update
+from sqlalchemy import BindParameter, bindparam, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from caseus.catalog import schema, sql
+from caseus.catalog import holdings, schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import HostedFile, Tombstone
 from caseus.catalog.writer import Transaction
@@ -20,23 +19,30 @@ from caseus.errors import Busy, Conflict, NotFound
 LEASE = 30.0
 """Seconds for which a claim holds a name unless it is renewed."""
 
-_f, _t, _c, _p = schema.files.c, schema.tombstones.c, schema.claims.c, schema.upstream_pages.c
+_f, _t, _c, _p = schema.files.c, schema.tombstones.c, schema.claims.c, schema.projects.c
 _tree: BindParameter[str] = bindparam("tree")
 _name: BindParameter[str] = bindparam("name")
 _filename: BindParameter[str] = bindparam("filename")
 
 _knows = sql.Statement(
-    union(
-        select(_f.tree).where(_f.tree == _tree, _f.project == _name),
-        select(_t.tree).where(_t.tree == _tree, _t.project == _name),
-        select(_c.tree).where(_c.tree == _tree, _c.project == _name, _c.until > bindparam("now")),
-    ).limit(1)
+    select(
+        or_(
+            exists().where(_f.tree == _tree, _f.project == _name),
+            exists().where(_t.tree == _tree, _t.project == _name),
+            exists().where(_c.tree == _tree, _c.project == _name, _c.until > bindparam("now")),
+        ).label("known")
+    )
 )
-_listed = union(
-    select(_f.project.label("project")).where(_f.tree == _tree, _f.project > bindparam("after_project")),
-    select(_p.project.label("project")).where(_p.tree == _tree, _p.project > bindparam("after_project")),
-).order_by("project")
-_projects = sql.Statement(_listed.limit(bindparam("size")))
+_projects = sql.Statement(
+    select(_p.name)
+    .where(_p.tree == _tree, _p.name > bindparam("after_name"), _p.listed.is_(True))
+    .order_by(_p.name)
+    .limit(bindparam("size"))
+)
+_listed_serial = sql.Statement(select(func.max(_p.listed_serial).label("serial")))
+_listed_since = sql.Statement(
+    select(_p.name).where(_p.listed_serial > bindparam("serial")).order_by(_p.listed_serial).limit(bindparam("most"))
+)
 _files = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.project == _name).order_by(_f.filename))
 _file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename, _f.project == _name))
 _any_file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename))
@@ -58,27 +64,25 @@ _drop_claim = sql.Statement(
     delete(schema.claims).where(_c.tree == _tree, _c.filename == _filename, _c.owner == bindparam("owner"))
 )
 _drop_claims = sql.Statement(delete(schema.claims))
-_insert = sql.Statement(insert(schema.files))
-_bury = sql.Statement(insert(schema.tombstones))
-_remove = sql.Statement(delete(schema.files).where(_f.tree == _tree, _f.filename == _filename))
 _set_yanked = sql.Statement(
     update(schema.files).where(_f.tree == _tree, _f.filename == _filename).values(yanked=bindparam("reason"))
 )
-_drop_page = sql.Statement(delete(schema.upstream_pages).where(_p.tree == _tree, _p.project == _name))
+_u = schema.upstream_pages.c
+_drop_page = sql.Statement(delete(schema.upstream_pages).where(_u.tree == _tree, _u.project == _name))
 _g = schema.fetched_files.c
 _drop_fetched = sql.Statement(delete(schema.fetched_files).where(_g.tree == _tree, _g.project == _name))
 _stored_bytes = sql.Statement(select(_g.size).where(_g.tree == _tree, _g.project == _name, _g.stored.is_(True)))
 _changed_since = sql.Statement(
     select(schema.projects.c.tree, schema.projects.c.name).where(
-        schema.projects.c.serial > bindparam("serial"), or_(schema.projects.c.tree.like("files/%"))
+        schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%")
     )
 )
 
 
 def _ordered(table: Any) -> sql.Statement:
-    """All rows of a table with (tree, filename) as its key, for `sql.pages`."""
-    key = tuple_(table.c.tree, table.c.filename)
-    after = tuple_(bindparam("after_tree"), bindparam("after_filename"))
+    """All rows of a table with (tree, project, filename) as its key, for `sql.pages`."""
+    key = tuple_(table.c.tree, table.c.project, table.c.filename)
+    after = tuple_(bindparam("after_tree"), bindparam("after_project"), bindparam("after_filename"))
     return sql.Statement(select(table).where(key > after).order_by(*key.clauses).limit(bindparam("size")))
 
 
@@ -104,12 +108,22 @@ class Hosted(Database):
 
     def knows(self, tree: str, name: str) -> bool:
         """Whether the name is ours: published, claimed or tombstoned."""
-        return self._row(_knows, tree=tree, name=name, now=self.clock()) is not None
+        row = self._row(_knows, tree=tree, name=name, now=self.clock())
+        return row is not None and bool(row["known"])
 
-    def projects(self, tree: str) -> Iterator[str]:
-        """Names with a file here, or with a page of the upstream whose tree it is; sorted, lazy."""
-        for row in self._pages(_projects, {"tree": tree}, ("project",)):
-            yield row["project"]
+    def projects(self, tree: str, after: str = "") -> Iterator[str]:
+        """Names behind `after` with a file here, or with a page of the upstream whose tree it is; sorted, lazy."""
+        for row in self._pages(_projects, {"tree": tree, "after_name": after}, ("name",)):
+            yield row["name"]
+
+    def listed_serial(self) -> int:
+        """The serial of the last change of any tree's list of projects."""
+        row = self._row(_listed_serial)
+        return int(row["serial"] or 0) if row else 0
+
+    def listed_since(self, serial: int, most: int) -> list[str]:
+        """Names that came into the list of some tree, or went, after that serial: the first `most` of them."""
+        return [row["name"] for row in self._rows(_listed_since, serial=serial, most=most)]
 
     def hosted_files(self, tree: str, name: str) -> list[HostedFile]:
         return [_hosted(row) for row in self._rows(_files, tree=tree, name=name)]
@@ -127,11 +141,11 @@ class Hosted(Database):
         return [Tombstone(**dict(row)) for row in self._rows(_tombstones, tree=tree, name=name)]
 
     def all_hosted(self) -> Iterator[HostedFile]:
-        """Every published file of every tree, by tree and filename."""
-        return (_hosted(row) for row in self._pages(_all_files, {}, ("tree", "filename")))
+        """Every published file of every tree, by tree, project and filename."""
+        return (_hosted(row) for row in self._pages(_all_files, {}, ("tree", "project", "filename")))
 
     def all_tombstones(self) -> Iterator[Tombstone]:
-        pages = self._pages(_all_tombstones, {}, ("tree", "filename"))
+        pages = self._pages(_all_tombstones, {}, ("tree", "project", "filename"))
         return (Tombstone(**dict(row)) for row in pages)
 
     def hosted_changes(self, since: int) -> list[tuple[str, str]]:
@@ -186,8 +200,8 @@ class Hosted(Database):
             _held(transaction, file.tree, file.filename, owner)
             if not holds():
                 raise Busy("the bytes were displaced while they were published: try again", retry_after=1)
-            transaction.execute(_insert, msgspec.structs.asdict(file))
-            transaction.change(file.tree, file.project)
+            holdings.put(transaction, file)
+            transaction.change(file.tree, file.project, listed=True)
             displaced = [tree for tree in displaces if _displace(transaction, tree, file.project)]
             transaction.journal("publish", actor=file.uploader, **_subject(file))
             transaction.execute(_drop_claim, {"tree": file.tree, "filename": file.filename, "owner": owner})
@@ -225,12 +239,11 @@ class Hosted(Database):
 
         def job(transaction: Transaction) -> None:
             for file in files:
-                name = {"tree": file.tree, "filename": file.filename}
-                if not transaction.execute(_remove, name):
+                if not holdings.take(transaction, file):
                     raise NotFound(f"{file.filename} is no longer there")
-                grave = name | {"project": file.project, "sha256": file.sha256}
-                transaction.execute(_bury, grave | {"deleted": transaction.now, "reason": reason})
-                transaction.change(file.tree, file.project)
+                holdings.bury(transaction, Tombstone(**_subject(file), deleted=transaction.now, reason=reason))
+                listed = holdings.has_files(transaction, file.tree, file.project)
+                transaction.change(file.tree, file.project, listed=listed)
                 transaction.journal("delete", actor=actor, detail=reason, **_subject(file))
 
         self.writer.write(job)
@@ -255,9 +268,10 @@ def _held(transaction: Transaction, tree: str, filename: str, owner: str) -> dic
 def _displace(transaction: Transaction, tree: str, project: str) -> bool:
     """Forget what was fetched of a name that is ours from now on; whether there was anything."""
     name = {"tree": tree, "name": project}
-    stored = sum(row["size"] or 0 for row in transaction.rows(_stored_bytes, name))
+    stored = [row["size"] or 0 for row in transaction.rows(_stored_bytes, name)]
     if not transaction.execute(_drop_page, name) + transaction.execute(_drop_fetched, name):
         return False
-    transaction.add("cache", -stored)
-    transaction.change(tree, project)
+    transaction.add("cache", -sum(stored))
+    holdings.count(transaction, "files", tree, -len(stored))
+    transaction.change(tree, project, listed=False)
     return True

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from caseus.catalog import journal, schema, sql
@@ -37,12 +37,22 @@ _WAL_BYTES = 4 * 1024 * 1024
 
 _counter = sql.Statement(select(schema.counters.c.value).where(schema.counters.c.name == bindparam("name")))
 _set_counter = sql.Statement(
-    update(schema.counters).where(schema.counters.c.name == bindparam("key")).values(value=bindparam("number"))
+    upsert(schema.counters)
+    .values(name=bindparam("name"), value=bindparam("value"))
+    .on_conflict_do_update(index_elements=["name"], set_={"value": bindparam("value")}),
+    columns=(),
 )
-_set_project_serial = sql.Statement(
+_project = sql.Statement(
+    select(schema.projects.c.listed, schema.projects.c.listed_serial).where(
+        schema.projects.c.tree == bindparam("tree"), schema.projects.c.name == bindparam("name")
+    )
+)
+_set_project = sql.Statement(
     upsert(schema.projects)
-    .values(tree=bindparam("tree"), name=bindparam("name"), serial=bindparam("serial"))
-    .on_conflict_do_update(index_elements=["tree", "name"], set_={"serial": bindparam("serial")}),
+    .values({column.name: bindparam(column.name) for column in schema.projects.columns})
+    .on_conflict_do_update(
+        index_elements=["tree", "name"], set_={name: bindparam(name) for name in ("serial", "listed", "listed_serial")}
+    ),
     columns=(),
 )
 _append = sql.Statement(insert(schema.journal))
@@ -86,10 +96,20 @@ class Transaction:
         self._dirty.add(name)
         return self._counters[name]
 
-    def change(self, tree: str, project: str) -> int:
-        """Say that readers of this project see something new; the new serial."""
+    def change(self, tree: str, project: str, *, listed: bool | None = None) -> int:
+        """Say that readers of this project see something new; the new serial.
+
+        `listed`: whether it stands in the list of projects from now on, None for as before.
+        """
         serial = self.add("serial")
-        self.execute(_set_project_serial, {"tree": tree, "name": project, "serial": serial})
+        name = {"tree": tree, "name": project}
+        row = self.row(_project, name)
+        before = bool(row["listed"]) if row else False
+        now = before if listed is None else listed
+        since = int(row["listed_serial"]) if row and now == before else serial
+        self.execute(_set_project, name | {"serial": serial, "listed": now, "listed_serial": since})
+        if now != before:
+            self.add(f"projects {tree}", 1 if now else -1)
         self.changes |= {(tree, project)}
         return serial
 
@@ -106,7 +126,7 @@ class Transaction:
     def flush(self) -> None:
         """Write what was kept in memory; last of all."""
         for name in sorted(self._dirty):
-            self.execute(_set_counter, {"key": name, "number": self._counters[name]})
+            self.execute(_set_counter, {"name": name, "value": self._counters[name]})
 
     def run(self, job: Callable[[Transaction], T]) -> T:
         """Run a job in a savepoint of its own."""
