@@ -103,7 +103,7 @@ def _fill(connection: sqlite3.Connection, projects: int, files: int) -> None:
                    || CASE WHEN n % 5 IN (0, 3) THEN '.tar.gz' ELSE '-' || n || '-py3-none-any.whl' END,
                w.name, (n / 20) || '.' || (n / 2 % 10) || '.0', lower(hex(randomblob(32))),
                abs(random()) % {_LARGEST_FILE} + 1, lower(hex(randomblob(16))), lower(hex(randomblob(32))),
-               {_BEGAN} + w.place * 600.0 + n * 86400.0, 'somebody', CASE WHEN n % 3 THEN '>=3.8' END,
+               {_BEGAN} + w.place * 600.0 + n * 20000.0, 'somebody', CASE WHEN n % 3 THEN '>=3.8' END,
                CASE WHEN n % 5 IN (0, 3) THEN NULL ELSE lower(hex(randomblob(32))) END, 0,
                CASE WHEN n % 50 = 49 THEN 'broken' END
         FROM wanted w CROSS JOIN numbers ON n < w.files

@@ -13,6 +13,7 @@ from caseus.access import Access
 from caseus.catalog import Catalog, Changes
 from caseus.config import Config
 from caseus.index import FirstFound, Index, Local
+from caseus.lists import ProjectList
 from caseus.names import NamePatterns
 from caseus.packages import PackageLists
 from caseus.proxy import Proxy
@@ -28,10 +29,11 @@ _MOST_CACHE = 20 * 1024**3
 
 @dataclass(frozen=True, slots=True)
 class HostedIndex:
-    """A named index: what readers see of it, and what uploads go to."""
+    """A named index: what readers see of it, its list of projects, and what uploads go to."""
 
     name: str
     index: Index
+    list: ProjectList
     publisher: Publisher
 
 
@@ -88,7 +90,9 @@ def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock:
     lists.catch_up()
     catalog.writer.after_commit = partial(_committed, lists, proxies)
     access = Access(catalog, open_reading=config.read == "all", clock=clock)
-    main = HostedIndex(MAIN, _compose(config, local, proxies), publisher)
+    index = _compose(config, local, proxies)
+    listed = ProjectList(catalog, MAIN, index, made_by=_made_by(config, proxies))
+    main = HostedIndex(MAIN, index, listed, publisher)
     return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies))
 
 
@@ -121,6 +125,11 @@ def _compose(config: Config, local: Local, proxies: Sequence[Proxy]) -> Index:
     if config.keep_removed:
         index = KeepRemoved(index, local, [Kept(*pair) for pair in zip(proxies, limits, strict=True)])
     return index
+
+
+def _made_by(config: Config, proxies: Sequence[Proxy]) -> str:
+    """What decides, besides the catalog, which names `_compose` lists."""
+    return repr([(proxy.tree, upstream.projects) for proxy, upstream in zip(proxies, config.upstreams, strict=True)])
 
 
 def _committed(lists: PackageLists, proxies: Sequence[Proxy], changes: Changes) -> None:

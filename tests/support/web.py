@@ -16,6 +16,7 @@ from caseus.checks.form import Form
 from caseus.config import Config
 from caseus.errors import Denied, NotFound
 from caseus.model import Project, Validity
+from caseus.render import JSON, ContentType, list_html, list_json
 from caseus.storage import Blob, Staged, State
 from caseus.storage.blobs import BytesBlob, resolve_range
 from caseus.storage.memory import MemoryStorage
@@ -85,7 +86,7 @@ class ScriptedIndex:
     def knows(self, name: NormalizedName) -> bool:
         return name in self.known
 
-    def projects(self) -> Iterator[NormalizedName]:
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
         self.asked.append("")
         return iter(sorted(cast(Any, self.known)))
 
@@ -109,6 +110,20 @@ class ScriptedIndex:
             blob.sha256 = hashlib.sha256(found).hexdigest()
             return blob
         return found(start, stop)
+
+
+class ScriptedList:
+    """The list of a ScriptedIndex, as `caseus.lists.ProjectList` gives short ones."""
+
+    def __init__(self, index: ScriptedIndex) -> None:
+        self._index = index
+
+    def is_huge(self) -> bool:
+        return False
+
+    def body(self, content_type: ContentType) -> bytes:
+        names = self._index.projects()
+        return list_json(names) if content_type == JSON else list_html(names)
 
 
 class FillingBlob:
@@ -257,6 +272,7 @@ class Hosted:
 
     name: str
     index: ScriptedIndex
+    list: ScriptedList
     publisher: ScriptedPublisher
 
 
@@ -279,4 +295,4 @@ class Doubles:
 
     @property
     def indexes(self) -> Mapping[str, Hosted]:
-        return {"main": Hosted("main", self.index, self.publisher)}
+        return {"main": Hosted("main", self.index, ScriptedList(self.index), self.publisher)}

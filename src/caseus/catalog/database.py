@@ -78,6 +78,10 @@ class Database:
         row = self._row(_counter, name=name)
         return int(row["value"]) if row else 0
 
+    def identity(self) -> int:
+        """A number that a catalog keeps from when it is made; copies of it have the same."""
+        return self.counter("identity")
+
     def project_serial(self, tree: str, name: str) -> int:
         """The serial of the project's last visible change, 0 if the tree never had it."""
         row = self._row(_project_serial, tree=tree, name=name)

@@ -39,6 +39,9 @@ _projects = sql.Statement(
     .order_by(_p.name)
     .limit(bindparam("size"))
 )
+_list_lengths = sql.Statement(
+    select(schema.counters.c.value).where(schema.counters.c.name >= "projects ", schema.counters.c.name < "projects!")
+)
 _listed_serial = sql.Statement(select(func.max(_p.listed_serial).label("serial")))
 _listed_since = sql.Statement(
     select(_p.name).where(_p.listed_serial > bindparam("serial")).order_by(_p.listed_serial).limit(bindparam("most"))
@@ -115,6 +118,10 @@ class Hosted(Database):
         """Names behind `after` with a file here, or with a page of the upstream whose tree it is; sorted, lazy."""
         for row in self._pages(_projects, {"tree": tree, "after_name": after}, ("name",)):
             yield row["name"]
+
+    def listed_names(self) -> int:
+        """How many there are in the lists of all trees; in several, a name counts as often."""
+        return sum(int(row["value"]) for row in self._rows(_list_lengths))
 
     def listed_serial(self) -> int:
         """The serial of the last change of any tree's list of projects."""

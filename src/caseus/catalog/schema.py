@@ -26,7 +26,8 @@ HEAD = "0004"
 metadata = MetaData()
 
 # "serial": of what readers see; "users": of users and tokens; "cache": bytes of stored fetched files. What a tree holds
-# is counted beside each change ("projects TREE" and so on: catalog.counts), so that nobody ever has to count it.
+# is counted beside each change ("projects TREE" and so on: catalog.holdings), so that nobody ever has to count it.
+# "identity" is random, and stays: what was derived from one catalog is none of another's, whatever their serials.
 counters = Table(
     "counters",
     metadata,

@@ -8,7 +8,7 @@ from html import escape
 
 from caseus.model import File, Project
 from caseus.render.links import best_hash, encodable, file_url, provenance_url
-from caseus.render.page import API_VERSION
+from caseus.render.page import API_VERSION, ListForm
 
 # A parser may drop or alter these (HTML standard, section 13.2.3.5), so they never go out as they are.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -27,7 +27,11 @@ def project_html(project: Project) -> bytes:
 
 def list_html(names: Iterable[str]) -> bytes:
     """The list of projects, by normalised names."""
-    return _document("Simple index", (), (f'    <a href="{name}/">{name}</a><br>' for name in names))
+    return b"".join((HTML_LIST.head, HTML_LIST.entries(names), HTML_LIST.tail))
+
+
+def _entries(names: Iterable[str]) -> bytes:
+    return "".join([f'    <a href="{name}/">{name}</a><br>\n' for name in names]).encode()
 
 
 def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes:
@@ -48,6 +52,10 @@ def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes
         "",
     ]
     return "\n".join(lines).encode()
+
+
+_LIST_HEAD, _LIST_TAIL = _document("Simple index", (), ("\0",)).split(b"\0\n")
+HTML_LIST = ListForm(head=_LIST_HEAD, entries=_entries, between=b"", tail=_LIST_TAIL)
 
 
 def _attributes(file: File) -> str:

@@ -24,6 +24,7 @@ from caseus.web.errors import Refusal, problem_answer, problem_of, trouble_of, u
 from caseus.web.files import Asked, Files
 from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
+from caseus.web.lists import Lists
 from caseus.web.log import log_request
 from caseus.web.negotiate import choose_type
 from caseus.web.pages import Key, Pages, page_answer
@@ -60,7 +61,10 @@ class App:
         self._logins = 0
         self._clock = site.catalog.clock
         indexes = {name: hosted.index for name, hosted in site.indexes.items()}
-        self._pages = Pages(site.catalog, indexes, self._threads, clock=self._clock)
+        bodies = {name: hosted.list.body for name, hosted in site.indexes.items()}
+        self._pages = Pages(site.catalog, indexes, self._threads, lists=bodies, clock=self._clock)
+        lists = {name: hosted.list for name, hosted in site.indexes.items()}
+        self._lists = Lists(self._threads, lists, private=self._private)
         self._files = Files(self._threads, private=self._private)
         self._uploads = Uploads(self._threads, max_file_bytes=site.config.max_file_bytes)
 
@@ -155,7 +159,7 @@ class App:
         if route.kind == "home":
             return self._home(request, index)
         if route.kind in ("list", "project"):
-            return await self._page(request, index, route.project)
+            return await self._page(request, index, route.project, receive, send)
         if route.kind == "file":
             await self._files.serve(request, Asked(hosted.index, route.project, route.filename), receive, send)
             return None
@@ -179,7 +183,9 @@ class App:
         principal.require(right)
         return principal
 
-    async def _page(self, request: Request, index: str, project: NormalizedName) -> Answer:
+    async def _page(
+        self, request: Request, index: str, project: NormalizedName, receive: Receive, send: Send
+    ) -> Answer | None:
         chosen = choose_type(request.headers.get("accept"), request.query)
         if chosen is None:
             raise Refusal(
@@ -188,6 +194,9 @@ class App:
                 "application/vnd.pypi.simple.v1+html or text/html",
                 *vary("Accept", private=False),
             )
+        if not project and (opened := await self._lists.open(index, chosen)) is not None:
+            await self._lists.serve(request, opened, chosen, receive, send)
+            return None
         ready, request.cache = await self._pages.get(Key(index, project, chosen))
         return page_answer(ready, request.headers, now=self._clock(), private=self._private)
 

@@ -26,6 +26,7 @@ def upgrade() -> None:
     _tombstones()
     for count in _COUNTS:
         op.execute(f"INSERT INTO counters (name, value) {count}")
+    op.execute("INSERT INTO counters (name, value) VALUES ('identity', abs(random()))")
 
 
 def _projects() -> None:
