@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from packaging.utils import NormalizedName
 
 from caseus.access import RIGHTS, Principal
+from caseus.catalog.rows import Totals
 from caseus.checks.form import Form
 from caseus.config import Config
 from caseus.errors import Denied, NotFound
@@ -66,6 +67,13 @@ class ScriptedCatalog:
         if self.broken is not None:
             raise self.broken
         return False
+
+    def totals(self, tree: str) -> Totals:
+        """Of two projects."""
+        return Totals(
+            projects=2, files=3000, bytes=1, tombstones=0, last_upload=None, fetched_files=0, users=1, tokens=0,
+            journal_entries=1,
+        )  # fmt: skip
 
     def change(self, tree: str, name: str) -> None:
         self.number += 1
@@ -201,6 +209,8 @@ class Published:
 
 class ScriptedPublisher:
     """Keeps what is published; `outcome` is returned or raised."""
+
+    tree = "files/main"
 
     def __init__(self) -> None:
         self.outcome: Literal["published", "unchanged"] | Exception = "published"

@@ -157,7 +157,7 @@ class App:
     ) -> Answer | None:
         index = route.index or HOME_INDEX
         if route.kind == "home":
-            return self._home(request, index)
+            return await self._home(request, index, hosted)
         if route.kind in ("list", "project"):
             return await self._page(request, index, route.project, receive, send)
         if route.kind == "file":
@@ -200,14 +200,17 @@ class App:
         ready, request.cache = await self._pages.get(Key(index, project, chosen))
         return page_answer(ready, request.headers, now=self._clock(), private=self._private)
 
-    def _home(self, request: Request, index: str) -> Answer:
+    async def _home(self, request: Request, index: str, hosted: HostedIndex) -> Answer:
         base = self._site.config.public_url or request.base
+        totals = await in_thread(self._threads.files, lambda: self._site.catalog.totals(hosted.publisher.tree))
         page = make_page(
             home_html(
                 base_url=base if index == HOME_INDEX else f"{base}{index}/",
                 index=index,
                 closed=self._private,
                 proxied=bool(self._site.config.upstreams),
+                projects=totals.projects,
+                files=totals.files,
                 version=__version__,
             ),
             "text/html; charset=utf-8",
