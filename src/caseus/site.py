@@ -25,6 +25,8 @@ from caseus.views import KeepRemoved, Kept, Only, Union
 
 MAIN = "main"
 _MOST_CACHE = 20 * 1024**3
+_LISTS_AT_START = 10
+"""Hundreds of lists that a start makes good; the rest is done when it serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,11 @@ def _assemble(config: Config, catalog: Catalog, store: FilesystemStorage, clock:
         for proxy in proxies:
             proxy.clean()
         catalog.clear_claims()
+        catalog.written = catalog.listed  # after a power cut the lists may not be what was written
         catalog.presence.share()
-    lists.catch_up()
+    lists.catch_up(_LISTS_AT_START)
     catalog.writer.after_commit = partial(_committed, lists, proxies)
+    catalog.writer.settle = lists.settle
     access = Access(catalog, open_reading=config.read == "all", clock=clock)
     index = _compose(config, local, proxies)
     listed = ProjectList(catalog, MAIN, index, made_by=_made_by(config, proxies))
@@ -138,7 +142,7 @@ def _committed(lists: PackageLists, proxies: Sequence[Proxy], changes: Changes) 
         if tree == hosted_tree(MAIN):
             for proxy in proxies:
                 proxy.forget_absence(name)
-    lists.write(changes)
+    lists.write(changes, durable=False)
 
 
 def cache_limit(config: Config) -> int:

@@ -62,6 +62,15 @@ class Database:
     def listed(self, serial: int) -> None:
         self._serial.listed = serial
 
+    @property
+    def written(self) -> int:
+        """The serial up to which the lists are written, though a power cut may still undo that."""
+        return self._serial.written
+
+    @written.setter
+    def written(self, serial: int) -> None:
+        self._serial.written = serial
+
     def serial(self) -> int:
         """The number that grows with every change of what readers see; costs 0.1 us."""
         return self._serial.serial
@@ -73,6 +82,7 @@ class Database:
             self._serial.serial = number
         if self._serial.listed > number:
             self._serial.listed = 0  # the catalog is older than its lists: a restored backup
+            self._serial.written = 0
 
     def counter(self, name: str) -> int:
         row = self._row(_counter, name=name)

@@ -76,9 +76,10 @@ _g = schema.fetched_files.c
 _drop_fetched = sql.Statement(delete(schema.fetched_files).where(_g.tree == _tree, _g.project == _name))
 _stored_bytes = sql.Statement(select(_g.size).where(_g.tree == _tree, _g.project == _name, _g.stored.is_(True)))
 _changed_since = sql.Statement(
-    select(schema.projects.c.tree, schema.projects.c.name).where(
-        schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%")
-    )
+    select(_p.tree, _p.name, _p.serial)
+    .where(_p.serial > bindparam("serial"), _p.tree.like("files/%"))
+    .order_by(_p.serial)
+    .limit(bindparam("most"))
 )
 
 
@@ -119,16 +120,16 @@ class Hosted(Database):
         for row in self._pages(_projects, {"tree": tree, "after_name": after}, ("name",)):
             yield row["name"]
 
-    def listed_names(self) -> int:
+    def name_count(self) -> int:
         """How many there are in the lists of all trees; in several, a name counts as often."""
         return sum(int(row["value"]) for row in self._rows(_list_lengths))
 
-    def listed_serial(self) -> int:
+    def names_serial(self) -> int:
         """The serial of the last change of any tree's list of projects."""
         row = self._row(_listed_serial)
         return int(row["serial"] or 0) if row else 0
 
-    def listed_since(self, serial: int, most: int) -> list[str]:
+    def names_since(self, serial: int, most: int) -> list[str]:
         """Names that came into the list of some tree, or went, after that serial: the first `most` of them."""
         return [row["name"] for row in self._rows(_listed_since, serial=serial, most=most)]
 
@@ -155,9 +156,10 @@ class Hosted(Database):
         pages = self._pages(_all_tombstones, {}, ("tree", "project", "filename"))
         return (Tombstone(**dict(row)) for row in pages)
 
-    def hosted_changes(self, since: int) -> list[tuple[str, str]]:
-        """(tree, project) of what is published here and changed after that serial."""
-        return [(row["tree"], row["name"]) for row in self._rows(_changed_since, serial=since)]
+    def hosted_changes(self, since: int, most: int = 2**62) -> list[tuple[str, str, int]]:
+        """(tree, project, serial) of what is published here and changed after that serial: the first `most` of it."""
+        rows = self._rows(_changed_since, serial=since, most=most)
+        return [(row["tree"], row["name"], row["serial"]) for row in rows]
 
     # The upload protocol: T1 claims, T2 publishes; between them the bytes get their name.
 
@@ -182,7 +184,7 @@ class Hosted(Database):
             )
             return Claim(ClaimState.MINE)
 
-        return self.writer.submit(job)
+        return self.writer.submit(job, durable=False)  # after a power cut nobody is there who held it
 
     def with_claim(self, tree: str, filename: str, owner: str, action: Callable[[], None]) -> None:
         """Renew the claim and do something while nobody else can take the name. Busy if it is lost."""
@@ -219,7 +221,7 @@ class Hosted(Database):
     def release(self, tree: str, filename: str, owner: str) -> None:
         """Give a claim back after an upload that failed; the next one need not wait for the lease."""
         params = {"tree": tree, "filename": filename, "owner": owner}
-        self.writer.submit(lambda transaction: transaction.execute(_drop_claim, params))
+        self.writer.submit(lambda transaction: transaction.execute(_drop_claim, params), durable=False)
 
     def clear_claims(self) -> None:
         """Forget the claims of the dead; only where no other process serves this root."""

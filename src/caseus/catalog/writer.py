@@ -33,7 +33,11 @@ _GROUP = 512
 _IDLE = 30.0
 _PATIENCE = 9.0  # seconds that a job waits for locks, from when it was submitted
 _LEAST_PATIENCE = 1.0  # seconds that are left to a job that waited for the one before
-_WAL_BYTES = 4 * 1024 * 1024
+_CHECKPOINT = 1000  # rows that were changed since the last one: some four megabytes of log
+_LARGE_LOG = 64 * 1024 * 1024  # bytes, from which on it is worth to wait for readers to cut it off
+_SETTLE = 0.5  # seconds without a job, after which lists are made durable
+_MOST_UNSETTLED = 256
+_MOST_BEHIND = 100
 
 _counter = sql.Statement(select(schema.counters.c.value).where(schema.counters.c.name == bindparam("name")))
 _set_counter = sql.Statement(
@@ -57,9 +61,10 @@ _set_project = sql.Statement(
 )
 _append = sql.Statement(insert(schema.journal))
 _changed_since = sql.Statement(
-    select(schema.projects.c.tree, schema.projects.c.name).where(
-        schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%")
-    )
+    select(schema.projects.c.tree, schema.projects.c.name, schema.projects.c.serial)
+    .where(schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%"))
+    .order_by(schema.projects.c.serial)
+    .limit(bindparam("most"))
 )
 
 
@@ -149,26 +154,35 @@ class _Waiting(NamedTuple):
     job: Callable[[Transaction], Any]
     future: Future[Any]
     since: float
+    durable: bool
 
 
 class Writer:
-    """Takes jobs from any thread; each is durable, and seen by every process, when its future is done."""
+    """Takes jobs from any thread; each is durable, and seen by every process, when its future is done.
+
+    `after_commit` is called with what changed, before anybody is answered, and `settle` when there is time, both under
+    the lock of all processes; `settle` tells whether there is more to do.
+    """
 
     def __init__(self, path: Path, lock: Path, serial: SerialFile, clock: Callable[[], float]) -> None:
         self._path, self._lock, self._serial, self._clock = path, lock, serial, clock
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self.after_commit: Callable[[Changes], None] | None = None
+        self.settle: Callable[[], bool] | None = None
         self.idle: Callable[[Transaction], None] | None = None
+        self._unsettled = 1  # something may have been left by who was here before
+        self._checkpointed = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="caseus-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[Transaction], T]) -> Future[T]:
+    def submit(self, job: Callable[[Transaction], T], *, durable: bool = True) -> Future[T]:
+        """`durable`: whether it has to outlive a power cut; a kill it does in any case."""
         if self._closed:
             raise Unavailable("the catalog is closed", kind="local")
         future: Future[T] = Future()
-        self._queue.put(_Waiting(job, future, time.monotonic()))
+        self._queue.put(_Waiting(job, future, time.monotonic(), durable))
         return future
 
     def write(self, job: Callable[[Transaction], T]) -> T:
@@ -186,7 +200,10 @@ class Writer:
             open_ = True
             while open_:
                 group, open_ = self._next_group()
-                self._commit_group(group)
+                if group or not self._unsettled:
+                    self._commit_group(group)
+                if self._unsettled and (not group or not open_ or self._unsettled >= _MOST_UNSETTLED):
+                    self._settle()
                 self._checkpoint(last=not open_)
         finally:
             if self._connection is not None:
@@ -195,7 +212,7 @@ class Writer:
     def _next_group(self) -> tuple[list[_Waiting], bool]:
         group: list[_Waiting] = []
         try:
-            waiting = self._queue.get(timeout=_IDLE)
+            waiting = self._queue.get(timeout=_SETTLE if self._unsettled else _IDLE)
         except queue.Empty:
             return group, True
         while waiting is not None:
@@ -239,6 +256,8 @@ class Writer:
         group: list[_Waiting],
         outcomes: list[tuple[Future[Any], Any, BaseException | None]],
     ) -> None:
+        durable = any(waiting.durable for waiting in group)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = Transaction(connection, self._clock())
@@ -266,24 +285,44 @@ class Writer:
         """Also those that somebody else could not list: a process that was killed, or one whose disk was full."""
         if self.after_commit is None:
             return
+        self._unsettled += len(transaction.changes)
         try:
-            behind = sql.rows(connection, _changed_since, {"serial": self._serial.listed})
+            behind = sql.rows(connection, _changed_since, {"serial": self._serial.written, "most": _MOST_BEHIND})
             self.after_commit(transaction.changes | {(row["tree"], row["name"]) for row in behind})
         except (CaseusError, OSError, sqlite3.Error) as error:
             # The facts are durable; the lists are made good with the next change or at the next start.
             _log.error("catalog.lists_behind", error=str(error))
         else:
-            self._serial.listed = transaction.counter("serial")
+            full = len(behind) == _MOST_BEHIND
+            self._serial.written = behind[-1]["serial"] if full else transaction.counter("serial")
+            if self.settle is None:
+                self._serial.listed = self._serial.written
+
+    def _settle(self) -> None:
+        self._unsettled = 0
+        if self.settle is None:
+            return
+        try:
+            with exclusive(self._lock):
+                self._unsettled = int(self.settle())
+        except (CaseusError, OSError) as error:
+            _log.error("catalog.lists_behind", error=str(error))
 
     def _checkpoint(self, *, last: bool) -> None:
         if self._connection is None:
             return
+        changed = self._connection.total_changes
+        if (
+            not last and changed - self._checkpointed < _CHECKPOINT
+        ):  # the log's own size tells nothing: it never shrinks
+            return
+        self._checkpointed = changed
         wal = f"{os.path.realpath(self._path)}-wal"  # beside the file itself, where the catalog is a link
         try:
-            if last or os.stat(wal).st_size > _WAL_BYTES:
-                with exclusive(self._lock):
-                    self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
-                    self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})")
+            with exclusive(self._lock):
+                large = os.stat(wal).st_size > _LARGE_LOG
+                self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
+                self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last or large else 'PASSIVE'})")
         except (OSError, sqlite3.Error, CaseusError) as error:
             _log.warning("catalog.checkpoint_failed", error=str(error))
 

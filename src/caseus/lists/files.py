@@ -82,7 +82,7 @@ class ListFile:
 
     def _current(self) -> Listing:
         known = self._known
-        if known is None or known.contents.serial < self._catalog.listed_serial():
+        if known is None or known.contents.serial < self._catalog.names_serial():
             with told("keep the list of projects"):
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 with exclusive(self._folder / "lock", timeout=_PATIENCE):
@@ -95,7 +95,7 @@ class ListFile:
         kept = self._load()
         if kept is None or kept.serial > serial:
             return self._make(serial)
-        flips = self._catalog.listed_since(kept.serial, _MOST_FLIPS)
+        flips = self._catalog.names_since(kept.serial, _MOST_FLIPS)
         if not flips:
             return msgspec.structs.replace(kept, serial=serial)
         return self._make(serial) if len(flips) == _MOST_FLIPS else self._mend(kept, serial, flips)

@@ -34,11 +34,11 @@ class ProjectList:
         }
 
     def is_huge(self) -> bool:
-        return self._catalog.listed_names() > HUGE
+        return self._catalog.name_count() > HUGE
 
     def body(self, content_type: ContentType) -> bytes:
         """The page. Where a longer one can't be kept in its file (a full disk), it is rendered as a whole."""
-        if self._catalog.listed_names() > SHORT:
+        if self._catalog.name_count() > SHORT:
             try:
                 with closing(self.open(content_type)) as opened:
                     return b"".join(opened.read(piece) for piece in opened.listing.pieces(""))

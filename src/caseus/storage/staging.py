@@ -8,8 +8,8 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self, TypeVar
 
@@ -65,6 +65,32 @@ def link_new(root: Path, key: str, fd: int, source: str, source_folder: Folder |
     in_folder(root, key, link)
 
 
+def sync_keys(root: Path, keys: Iterable[str]) -> None:
+    """Makes durable what the keys hold now, whoever wrote it, and their names. What is absent is passed over.
+
+    All are on their way to the disk before the first is waited for, so that they share a commit of its journal.
+    """
+    folders: set[tuple[str, ...]] = set()
+    with ExitStack() as stack:
+        files = []
+        for key in keys:
+            *above, name = own_segments(key)
+            folders |= {tuple(above[:depth]) for depth in range(len(above) + 1)}
+            with suppress(FileNotFoundError), Folder.open(root, above) as folder:
+                fd = open_plain(name, folder)
+                if fd is not None:
+                    stack.callback(os.close, fd)
+                    files.append(fd)
+        if len(files) > 1:
+            for fd in files:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # Linux: starts to write, and does not wait
+        for fd in files:
+            os.fsync(fd)
+    for names in sorted(folders, key=len, reverse=True):
+        with suppress(FileNotFoundError), Folder.open(root, names) as folder:
+            os.fsync(folder.fd)
+
+
 def same_bytes(fd: int, name: str, folder: Folder) -> bool:
     """Whether the name is this very file or a plain file with the same bytes. FileNotFoundError."""
     other = open_plain(name, folder)
@@ -106,6 +132,11 @@ class Temporary:
             left = memoryview(data)
             while left:
                 left = left[os.write(self.fd, left) :]
+
+    def show(self) -> None:
+        """From now on it can be read by whoever finds it under a name."""
+        with self._sound_after():
+            os.fchmod(self.fd, FILE)
 
     def sync(self) -> None:
         with self._sound_after():
@@ -184,9 +215,7 @@ class FilesystemStaged:
 
     def commit(self, key: str) -> None:
         own_segments(key)
-        if self._named:
-            if not self.holds(key):
-                raise Unavailable("these bytes were named already: stage them again", kind="local")
+        if self._is_named(key):
             return
         self.sync()
         temporary = self._temporary
@@ -194,6 +223,29 @@ class FilesystemStaged:
             link_new(self._root, key, temporary.fd, temporary.name, temporary.folder)
             self._named = True
             temporary.unlink()
+
+    def link(self, key: str) -> None:
+        own_segments(key)
+        if self._is_named(key):
+            return
+        temporary = self._temporary
+        temporary.show()
+
+        def link(folder: Folder, name: str) -> None:
+            os.link(temporary.name, name, src_dir_fd=temporary.folder.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+
+        with told("name a file"):
+            try:
+                in_folder(self._root, key, link)
+            except FileExistsError:
+                raise Conflict(f"{key} already holds bytes from elsewhere") from None
+            self._named = True
+            temporary.unlink()
+
+    def _is_named(self, key: str) -> bool:
+        if self._named and not self.holds(key):
+            raise Unavailable("these bytes were named already: stage them again", kind="local")
+        return self._named
 
     def holds(self, key: str) -> bool:
         *folders, name = own_segments(key)
