@@ -83,7 +83,7 @@ class PackageLists:
         behind = self._catalog.hosted_changes(self._catalog.listed, _AT_ONCE)
         written = self._catalog.written
         self.write([(tree, project) for tree, project, number in behind if number > written], durable=False)
-        self._store.sync(packages_key(tree, project) for tree, project, _ in behind)
+        self._store.sync((packages_key(tree, project) for tree, project, _ in behind))
         more = len(behind) == _AT_ONCE
         done = behind[-1][2] if more else serial
         self._catalog.written = max(written, done)

@@ -79,7 +79,8 @@ class Publisher:
         Conflict, Busy, Unavailable.
         """
         owner = secrets.token_hex(8)
-        if not self._claim(staged, checked.project, filename, owner):
+        claim = self._claim(staged, checked.project, filename, owner)
+        if claim.state is ClaimState.PUBLISHED:
             return "unchanged"
         metadata = checked.metadata if checked.filetype == "bdist_wheel" else None
         file = HostedFile(
@@ -99,14 +100,14 @@ class Publisher:
             yanked=yanked,
         )
         try:
-            self._publish(staged, file, {".metadata": metadata, ".asc": signature}, owner)
+            self._publish(staged, file, {".metadata": metadata, ".asc": signature}, owner, beside=claim.beside)
         except BaseException:
             self._catalog.release(self.tree, filename, owner)
             raise
         return "published"
 
-    def _claim(self, staged: Staged, project: str, filename: str, owner: str) -> bool:
-        """T1, beside the fsync of a large file. False if the bytes are there already."""
+    def _claim(self, staged: Staged, project: str, filename: str, owner: str) -> Claim:
+        """T1, beside the fsync of a large file: mine, or the very bytes are there already. Busy."""
         sha256 = staged.digests["sha256"]
         deadline = self._clock() + _PATIENCE
 
@@ -126,9 +127,11 @@ class Publisher:
             outcome = claim()
         if outcome.state is ClaimState.HELD:
             raise Busy(f"another upload of {filename} runs: try again", retry_after=outcome.left)
-        return outcome.state is ClaimState.MINE
+        return outcome
 
-    def _publish(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes | None], owner: str) -> None:
+    def _publish(
+        self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes | None], owner: str, *, beside: bool
+    ) -> None:
         """Sidecars, then the file get their names; all become durable together; T2. `sidecars`: by their endings."""
         began = self._clock()
         key = file_key(self.tree, file.project, file.filename)
@@ -138,7 +141,7 @@ class Publisher:
                 named.append(key + ending)
                 self._place_bytes(data, key + ending, file.filename, owner)
         self._place(staged, key, file.filename, owner)
-        self._store.sync(named)
+        self._store.sync(named, beside=beside)
         if self._clock() - began > _RENEW:
             self._catalog.with_claim(self.tree, file.filename, owner, lambda: None)
         holds = partial(staged.holds, key)

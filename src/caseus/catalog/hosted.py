@@ -100,11 +100,15 @@ class ClaimState(Enum):
 
 
 class Claim(NamedTuple):
-    """What came of claiming a name; of another's claim: whether its bytes are the same, the seconds left."""
+    """What came of claiming a name; of another's claim: whether its bytes are the same, the seconds left.
+
+    `beside`: of mine, whether the project has a file already.
+    """
 
     state: ClaimState
     same: bool = False
     left: float = 0.0
+    beside: bool = False
 
 
 class Hosted(Database):
@@ -182,7 +186,7 @@ class Hosted(Database):
             transaction.execute(
                 _set_claim, name | {"project": project, "sha256": sha256, "owner": owner, "until": until}
             )
-            return Claim(ClaimState.MINE)
+            return Claim(ClaimState.MINE, beside=holdings.has_files(transaction, tree, project))
 
         return self.writer.submit(job, durable=False)  # after a power cut nobody is there who held it
 

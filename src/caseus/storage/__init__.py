@@ -127,10 +127,11 @@ class Storage(Protocol):
         """Atomic; for what is derived. Where it need not be durable yet, `sync` makes it so."""
         ...
 
-    def sync(self, keys: Iterable[str]) -> None:
+    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
         """Make durable what the keys hold, whoever wrote it, and their names; for several in less than one by one.
 
-        Absent is fine.
+        `beside`: something that is durable lies there already, so that the folders above need not be looked at. Absent
+        is fine.
         """
         ...
 

@@ -69,9 +69,9 @@ class FilesystemStorage:
             finally:
                 os.close(fd)
 
-    def sync(self, keys: Iterable[str]) -> None:
+    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
         with told("write a file"):
-            sync_keys(self.root, keys)
+            sync_keys(self.root, keys, beside=beside)
 
     def replace(self, key: str, source: BinaryIO, *, durable: bool = True) -> None:
         own_segments(key)

@@ -35,7 +35,7 @@ class MemoryStorage:
             self._staged.add(staged)
         return staged
 
-    def sync(self, keys: Iterable[str]) -> None:
+    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
         for key in keys:
             _check(key)
 

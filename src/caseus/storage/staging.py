@@ -65,8 +65,10 @@ def link_new(root: Path, key: str, fd: int, source: str, source_folder: Folder |
     in_folder(root, key, link)
 
 
-def sync_keys(root: Path, keys: Iterable[str]) -> None:
+def sync_keys(root: Path, keys: Iterable[str], *, beside: bool = False) -> None:
     """Makes durable what the keys hold now, whoever wrote it, and their names. What is absent is passed over.
+
+    `beside`: the folders themselves are durable, as something that is lies in them.
 
     All are on their way to the disk before the first is waited for, so that they share a commit of its journal.
     """
@@ -75,7 +77,7 @@ def sync_keys(root: Path, keys: Iterable[str]) -> None:
         files = []
         for key in keys:
             *above, name = own_segments(key)
-            folders |= {tuple(above[:depth]) for depth in range(len(above) + 1)}
+            folders |= {tuple(above[:depth]) for depth in range(len(above) if beside else 0, len(above) + 1)}
             with suppress(FileNotFoundError), Folder.open(root, above) as folder:
                 fd = open_plain(name, folder)
                 if fd is not None:
@@ -184,6 +186,7 @@ class FilesystemStaged:
             "sha256": hashlib.sha256(),
             "blake2b_256": hashlib.blake2b(digest_size=32),
         }
+        self._digests: dict[str, str] | None = None
         self._size = 0
         self._synced = False
         self._named = False
@@ -195,7 +198,9 @@ class FilesystemStaged:
 
     @property
     def digests(self) -> dict[str, str]:
-        return {name: digest.hexdigest() for name, digest in self._hashes.items()}
+        if self._digests is None:
+            self._digests = {name: digest.hexdigest() for name, digest in self._hashes.items()}
+        return dict(self._digests)
 
     def write(self, data: bytes, /) -> None:
         self._temporary.write(data)
@@ -203,6 +208,7 @@ class FilesystemStaged:
             digest.update(data)
         self._size += len(data)
         self._synced = False
+        self._digests = None
 
     def reader(self) -> BinaryIO:
         with told("read a file"):
