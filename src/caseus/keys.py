@@ -200,6 +200,7 @@ KEYS: Mapping[str, Key] = {
     "keep_removed": Key(False, _switch, _show_switch),
     "private": Key([], _patterns, " ".join, many=True),
     "read": Key("all", _read),
+    "publish": Key(None, _path),
     "passwd": Key(None, _path),
     "max_file_bytes": Key("1GiB", _file_size, format_size),
     "cache_bytes": Key(None, _size, format_size),

@@ -83,6 +83,8 @@ class Settings(Where):
         Pattern of names that are never asked upstream, such as acme-*; may be repeated.
     read
         Who may read: `all` or `users` (default: all).
+    publish
+        A folder that is kept current with the index's pages as static files.
     passwd
         A file of user:hash lines, whose users may log in beside those of `caseus user`.
     max_file_bytes
@@ -119,6 +121,7 @@ class Settings(Where):
     keep_removed: Annotated[bool | None, Parameter(negative="")] = None
     private: Texts = None
     read: str | None = None
+    publish: str | None = None
     passwd: str | None = None
     max_file_bytes: str | None = None
     cache_bytes: str | None = None

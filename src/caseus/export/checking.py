@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, Literal, NamedTuple
 from caseus.errors import NotFound
 from caseus.export.exporting import refuse_bad
 from caseus.export.files import is_placed
+from caseus.export.live import LivePages
 from caseus.export.options import Options
 from caseus.export.run import Run
 from caseus.export.scan import scan
@@ -51,9 +52,7 @@ def check(
     NotFound where there is no tree; else what `export` raises.
     """
     options.check()
-    if isinstance(target, Path) and not target.is_dir():
-        raise NotFound(f"there is no tree {target}: check the path")
-    there: Target = FolderTarget(target) if isinstance(target, Path) else StoredTarget(target)
+    there = _tree(target)
     wanted = _Digests()
     with source.lines() as lines:
         found = scan(lines.spool, lines.decode, jobs=1)
@@ -61,6 +60,21 @@ def check(
         run = Run(wanted, options, jobs=1, generated=_ANY_MOMENT if options.timestamp else None, path_of=source.path)
         run.write(found, "", run.plan(found, None))
     return sorted(_differences(there, wanted.digests, files=options.files), key=lambda each: each.key)
+
+
+def check_live(pages: LivePages, folder: Path) -> list[Difference]:
+    """What is wrong with a tree that a server keeps current; right now something may be under way. NotFound."""
+    there, wanted = _tree(folder), _Digests()
+    pages.write(wanted, 0)
+    return sorted(_differences(there, wanted.digests, files=False), key=lambda each: each.key)
+
+
+def _tree(target: Path | Storage) -> Target:
+    if not isinstance(target, Path):
+        return StoredTarget(target)
+    if not target.is_dir():
+        raise NotFound(f"there is no tree {target}: check the path")
+    return FolderTarget(target)
 
 
 def _differences(there: Target, wanted: dict[str, bytes], *, files: bool) -> Iterator[Difference]:

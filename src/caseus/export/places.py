@@ -39,7 +39,7 @@ def opened(target: Path | Storage, *, sync: bool) -> Iterator[Place]:
         yield _Store(StoredTarget(target))
         return
     folder = Path(os.path.realpath(target))
-    with _locked(folder):
+    with locked(folder):
         if any((folder / name).exists() for name in ("simple", "pypi", *_LATER)):
             yield _Folder(folder, FolderTarget(folder, sync=sync))
             return
@@ -89,7 +89,7 @@ class _Folder:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Busy if another export writes there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,7 @@ class Serving:
     def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
         """As `Engine.run`."""
         self._swap.site.catalog.watch_serial()
+        self._swap.site.publish()
         self.engine.run(sockets, on_ready)
 
     def close(self) -> None:
@@ -57,6 +58,7 @@ class Serving:
 
     def _take(self, state: State, app: App, new: Site) -> None:
         self._swap.replace(app, new)
+        new.publish()
         self.engine.apply(state)
         self._metrics.reloaded(True)
         _log.info("reloaded", users=len(state.listed))
