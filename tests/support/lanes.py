@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -106,11 +107,32 @@ def get(target: str, *headers: str) -> bytes:
 
 
 @contextmanager
+def nothing_said_by(*names: str) -> Iterator[None]:
+    """No error, by these loggers of libraries."""
+    said: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(f"{record.getMessage()} {record.exc_info}")
+
+    handler = Keep(logging.ERROR)
+    for name in names:
+        logging.getLogger(name).addHandler(handler)
+    try:
+        yield
+    finally:
+        for name in names:
+            logging.getLogger(name).removeHandler(handler)
+    assert said == []
+
+
+@contextmanager
 def lane_world(
     root: Path, *, limits: Limits = LIMITS, certificates: Certificates | None = None, **changes: Any
 ) -> Iterator[LaneWorld]:
     """`certificates`: the lane's server speaks TLS; `changes` of the configuration."""
     with ExitStack() as stack:
+        stack.enter_context(nothing_said_by("asyncio", "uvicorn.error"))
         log = stack.enter_context(captured_log())
         site = build(make_config(root, max_file_bytes=1 << 26, **changes))
         stack.callback(site.close)
