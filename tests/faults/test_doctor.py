@@ -46,6 +46,16 @@ def never_304(asked: Asked, forward: Forward) -> Answer:
     return forward(asked.with_headers(if_none_match=None) if is_page(asked) else asked)
 
 
+def changed_since(asked: Asked, forward: Forward) -> Answer:
+    """The page has another ETag once it was read."""
+    if not is_page(asked):
+        return forward(asked)
+    coding, known = asked.headers.get("accept-encoding", ""), asked.headers.get("if-none-match", "")
+    if known.startswith('"2'):
+        return Answer(304)
+    return forward(asked.with_headers(if_none_match=None)).with_headers(etag=f'"{2 if known else 1}{len(coding)}"')
+
+
 def one_etag(asked: Asked, forward: Forward) -> Answer:
     known = asked.headers.get("if-none-match") == '"1"'
     return forward(asked).with_headers(etag='"1"') if not (is_page(asked) and known) else Answer(304)
@@ -355,6 +365,7 @@ CASES = [
     Case("no Cache-Control of files", told(is_file, cache_control=None), {"caching of files": "warn: acme_app-1"}),
     Case("no ETag", told(is_page, etag=None), {"304": "warn: acme-app: neither ETag nor Last-Modified"}),
     Case("never 304", never_304, {"304": "warn: acme-app: If-None-Match is answered by 200"}),
+    Case("changed since it was read", changed_since, {}),
     Case("one ETag", one_etag, {"gzip": "warn: the gzip variant has the strong ETag"}),
     Case("no gzip", heard(is_page, accept_encoding="identity"), {"gzip": "warn: a page of "}),
     Case(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,8 @@ def told(*, hosted: bool, validity: Validity, private: bool = False, now: float 
         (False, Validity(until=NOW + 50.9), "max-age=50"),
         (False, Validity(until=NOW + 5000), "max-age=600"),
         (False, Validity(until=NOW - 5), "max-age=0"),
-        (False, Validity(), "max-age=600"),
+        (False, Validity(until=math.inf), "max-age=600"),
+        (False, Validity(), "no-cache"),
         (False, Validity(until=NOW + 50, stale=True), "max-age=0"),
     ],
 )

@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import BindParameter, bindparam, delete, func, insert, or_, select, union, update
+from sqlalchemy import (
+    BindParameter,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union,
+    update,
+)
 
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
+from caseus.catalog.fetched import fetched_file
 from caseus.catalog.rows import CachedTree, FetchedFile, HostedFile, Tombstone, Totals
+from caseus.catalog.trouble import TROUBLE
 from caseus.catalog.writer import Transaction
+from caseus.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -31,8 +46,11 @@ _grave = sql.Statement(select(_t.tree).where(_t.tree == _tree, _t.filename == _f
 _insert = sql.Statement(insert(schema.files))
 _bury = sql.Statement(insert(schema.tombstones))
 _accounts = {
-    table: (sql.Statement(select(table)), sql.Statement(insert(table))) for table in (schema.users, schema.tokens)
+    # What an older catalog has not is read as `_since`: its columns as they are, its tables as empty.
+    table: (sql.Statement(select(literal_column("*")).select_from(table)), sql.Statement(insert(table)))
+    for table in (schema.users, schema.tokens, schema.uploaders, schema.aliases)
 }
+_since: dict[Table, dict[str, Any]] = {schema.users: {"read_only": False}}
 _clear_stored = sql.Statement(update(schema.fetched_files).values(stored=False))
 
 _hosted_counts = sql.Statement(
@@ -66,10 +84,23 @@ _unused = sql.Statement(
     select(schema.fetched_files).where(_g.stored.is_(True), _g.used < bindparam("before")).order_by(_g.used)
 )
 _fetched_named = sql.Statement(select(schema.fetched_files).where(_g.filename == _filename).order_by(_g.tree))
+_ahead = sql.Statement(select(schema.projects.c.name).where(schema.projects.c.serial > bindparam("number")).limit(1))
 
 
 class Upkeep(Database):
     """Reads answer at once; writes return when they are durable."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with the database itself, in words; empty where it is sound. SQLite reads all of it."""
+        try:
+            with self._reader() as connection:
+                found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
+            if found == ["ok"]:
+                behind = self._row(_ahead, number=self.counter("serial"))
+                found = [f"the serial is smaller than that of {behind['name']}"] if behind else []
+        except Unavailable as error:
+            return [str(error)]
+        return found
 
     def alone(self, action: Callable[[], T]) -> T:
         """Do something under the lock of all processes, where no fact and no list can change; keep it short."""
@@ -124,20 +155,25 @@ class Upkeep(Database):
         return self.writer.write(job)
 
     def adopt_accounts(self, other: Path, *, actor: str) -> int | None:
-        """Take over users and tokens of another catalog; the number of users, None if it can't be read."""
+        """Take over users, tokens, uploaders and aliases of another catalog.
+
+        The number of users; None if it can't be read.
+        """
         try:
             with closing(sqlite3.connect(f"{other.absolute().as_uri()}?mode=ro", uri=True)) as connection:
                 connection.row_factory = sqlite3.Row
+                there = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master")}
                 found = {
-                    table: [dict(row) for row in sql.rows(connection, read, {})]
+                    table: [_since.get(table, {}) | dict(row) for row in sql.rows(connection, read, {})]
                     for table, (read, _) in _accounts.items()
+                    if table.name in there or table in (schema.users, schema.tokens)
                 }
-        except sqlite3.Error:
+        except TROUBLE:
             return None
 
         def job(transaction: Transaction) -> int:
             for table, (_, write) in _accounts.items():
-                for row in found[table]:
+                for row in found.get(table, ()):
                     transaction.execute(write, row)
             transaction.add("users")
             for user in found[schema.users]:
@@ -181,14 +217,8 @@ class Upkeep(Database):
 
     def unused_since(self, before: float) -> list[FetchedFile]:
         """Stored files that nobody read after that moment, the least recently used first."""
-        return [_fetched(row) for row in self._rows(_unused, before=before)]
+        return [fetched_file(row) for row in self._rows(_unused, before=before)]
 
     def fetched_named(self, filename: str) -> list[FetchedFile]:
         """What is known of files of that name, of whichever upstream and project."""
-        return [_fetched(row) for row in self._rows(_fetched_named, filename=filename)]
-
-
-def _fetched(row: Any) -> FetchedFile:
-    values = dict(row)
-    del values["used"]
-    return FetchedFile(**{**values, "stored": bool(values["stored"])})
+        return [fetched_file(row) for row in self._rows(_fetched_named, filename=filename)]

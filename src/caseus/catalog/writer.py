@@ -21,7 +21,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from caseus.catalog import journal, schema, sql
-from caseus.catalog.locks import exclusive
+from caseus.catalog.locks import Lock
 from caseus.catalog.serial import SerialFile
 from caseus.catalog.trouble import unwritable
 from caseus.errors import CaseusError, Unavailable
@@ -139,7 +139,7 @@ class Writer:
     """Takes jobs from any thread; each is durable, and seen by every process, when its future is done."""
 
     def __init__(self, path: Path, lock: Path, serial: SerialFile, clock: Callable[[], float]) -> None:
-        self._path, self._lock, self._serial, self._clock = path, lock, serial, clock
+        self._path, self._lock, self._serial, self._clock = path, Lock(lock), serial, clock
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self.after_commit: Callable[[Changes], None] | None = None
@@ -175,6 +175,7 @@ class Writer:
         finally:
             if self._connection is not None:
                 self._connection.close()
+            self._lock.close()
 
     def _next_group(self) -> tuple[list[_Waiting], bool]:
         group: list[_Waiting] = []
@@ -191,10 +192,11 @@ class Writer:
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
-        # Who waited behind a group that met a locked database has less left: nobody waits for two time limits.
-        deadline = min((waiting.since for waiting in group), default=time.monotonic()) + _PATIENCE
+        # Who waited behind a group that met a locked database has less left: nobody waits for two time limits. What is
+        # written when nobody waits can wait for the next time.
+        deadline = min((waiting.since + _PATIENCE for waiting in group), default=time.monotonic())
         try:
-            with exclusive(self._lock, timeout=_left(deadline)):
+            with self._lock.held(timeout=_left(deadline)):
                 self._transact(self._connected(_left(deadline)), group, outcomes)
         except BaseException as error:
             failure = unwritable(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
@@ -267,7 +269,7 @@ class Writer:
         wal = f"{os.path.realpath(self._path)}-wal"  # beside the file itself, where the catalog is a link
         try:
             if last or os.stat(wal).st_size > _WAL_BYTES:
-                with exclusive(self._lock):
+                with self._lock.held():
                     self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
                     self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})")
         except (OSError, sqlite3.Error, CaseusError) as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from caseus.doctor.exchange import Exchange
 from caseus.doctor.verdicts import Verdict, fail, ok, quoted, skip, warn
-from caseus.doctor.visit import PIP, Visit
+from caseus.doctor.visit import PIP, Subject, Visit
 
 _HOUR = 3600
 _DAY = 86_400
@@ -41,7 +41,7 @@ def pages(visit: Visit) -> Iterator[Verdict]:
 def validators(visit: Visit) -> Iterator[Verdict]:
     """If-None-Match or If-Modified-Since with what the page told must give 304."""
     for subject in visit.subjects:
-        headers = conditions(subject.answer)
+        headers, answer = revalidated(visit, subject)
         if not headers:
             yield warn(
                 "neither ETag nor Last-Modified: the page is fetched whole each time",
@@ -49,7 +49,6 @@ def validators(visit: Visit) -> Iterator[Verdict]:
                 subject.name,
             )
             continue
-        answer = visit.client.get(subject.url, PIP, headers=headers)
         asked = " and ".join(headers)
         if answer.status != 304:
             yield warn(f"{asked} is answered by {answer.said}", "answer 304 while the page is the same", subject.name)
@@ -92,6 +91,20 @@ def files(visit: Visit) -> Iterator[Verdict]:
     yield from _lasting(beside, "it")
     if not visit.samples:
         yield skip("no files")
+
+
+def revalidated(visit: Visit, subject: Subject) -> tuple[dict[str, str], Exchange]:
+    """The headers of a conditional request for a page, none if it told nothing to ask by, and the answer.
+
+    A page may have changed since it was read, as where the digests of its files have become known: then the new one
+    is asked about.
+    """
+    headers = conditions(subject.answer)
+    answer = visit.client.get(subject.url, PIP, headers=headers)
+    changed = conditions(answer)
+    if answer.status == 200 and changed not in ({}, headers):
+        headers, answer = changed, visit.client.get(subject.url, PIP, headers=changed)
+    return headers, answer
 
 
 def conditions(answer: Exchange) -> dict[str, str]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from caseus.doctor.caching import conditions
+from caseus.doctor.caching import revalidated
 from caseus.doctor.exchange import Exchange
 from caseus.doctor.verdicts import Verdict, ok, skip, warn
 from caseus.doctor.visit import PIP, Visit
@@ -36,9 +36,9 @@ def page(visit: Visit) -> Iterator[Verdict]:
 def not_modified(visit: Visit) -> Iterator[Verdict]:
     """A page that the client has already."""
     for subject in visit.subjects[:1]:
-        headers = conditions(subject.answer)
+        headers, answer = revalidated(visit, subject)
         ask = partial(visit.client.get, subject.url, PIP, headers=headers)
-        if headers and ask().status == 304:
+        if answer.status == 304:
             yield from _told(_times(visit.request.rounds, ask), "304")
         else:
             yield skip("no 304")

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from html import escape
 
 from caseus.model import File, Project
-from caseus.render.links import best_hash, encodable, file_url, provenance_url
+from caseus.render.links import Link, beside, best_hash, escaped, provenance_url
 from caseus.render.page import API_VERSION
 
-_PLAIN = re.compile(r"""[ !#$%(-;=?-~]*\Z""")
-"""Printable ASCII but for what is escaped: most of what a page holds, told in one look."""
-# A parser may drop or alter these (HTML standard, section 13.2.3.5), so they never go out as they are.
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
-
-def project_html(project: Project) -> bytes:
+def project_html(project: Project, link: Link = beside) -> bytes:
     """The detail page. PEP 792: a quarantined project offers no file."""
     status = [f'    <meta name="pypi:project-status" content="{project.status}">']
     if project.status_reason:
-        reason = _attribute(project.status_reason)
+        reason = escaped(project.status_reason)
         status.append(f'    <meta name="pypi:project-status-reason" content="{reason}">')
     files = () if project.status == "quarantined" else project.files
-    anchors = (f"    <a{_attributes(file)}>{_attribute(file.filename)}</a><br>" for file in files)
+    anchors = (f"    <a{_attributes(file, link)}>{escaped(file.filename)}</a><br>" for file in files)
     return _document(f"Links for {project.name}", status, anchors)
 
 
@@ -52,28 +45,21 @@ def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes
     return "\n".join(lines).encode()
 
 
-def _attributes(file: File) -> str:
+def _attributes(file: File, link: Link) -> str:
     """Put together by hand: pages have thousands of them."""
     fragment = best_hash(file.hashes)
-    link = file_url(file.filename)
-    text = f' href="{_attribute(f"{link}#{fragment}" if fragment else link)}"'
+    url = link(file)
+    text = f' href="{escaped(f"{url}#{fragment}" if fragment else url)}"'
     if file.requires_python is not None:
-        text += f' data-requires-python="{_attribute(file.requires_python)}"'
+        text += f' data-requires-python="{escaped(file.requires_python)}"'
     if file.core_metadata:
         digest = (best_hash(file.core_metadata) if isinstance(file.core_metadata, dict) else None) or "true"
         # PEP 714: pip before 23.3 reads only the old name
         text += f' data-core-metadata="{digest}" data-dist-info-metadata="{digest}"'
     if file.yanked:
-        text += f' data-yanked="{_attribute(file.yanked) if isinstance(file.yanked, str) else ""}"'
+        text += f' data-yanked="{escaped(file.yanked) if isinstance(file.yanked, str) else ""}"'
     if file.gpg_sig is not None:
         text += ' data-gpg-sig="true"' if file.gpg_sig else ' data-gpg-sig="false"'
     if provenance := provenance_url(file.provenance):
-        text += f' data-provenance="{_attribute(provenance)}"'
+        text += f' data-provenance="{escaped(provenance)}"'
     return text
-
-
-def _attribute(text: str) -> str:
-    if _PLAIN.match(text):
-        return text
-    # A bare CR becomes LF in every HTML parser, a reference to it stays.
-    return escape(_CONTROLS.sub("\ufffd", encodable(text))).replace("\r", "&#13;").replace("\n", "&#10;")

@@ -30,6 +30,7 @@ from caseus.server.limits import Limits
 from caseus.server.sending import PIECE, Sending
 from caseus.web.answers import encode
 from caseus.web.errors import Refusal, problem_answer, problem_of
+from caseus.web.forwarded import peer_of
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -105,7 +106,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         limits, there = self.limits, len(self.connections)
-        self._peer = self.client[0] if self.client else ""
+        self._peer = peer_of(self.client, self.server)
         if self.scheme == "https":  # encrypted, each client's unsent bytes are its own
             self._longest = PIECE
         if there > limits.connections + limits.spare:
@@ -158,10 +159,11 @@ class Protocol(HttpToolsProtocol):
         if reply.file is not None or len(reply.body) > self._longest:
             self._unanswered += 1
             self._due = _NEVER
-            sending = self._answering = Sending(reply, self.transport, self.flow, lane.threads)
+            sending = self._answering = Sending(reply, self.transport, self.flow, lane)
             self.cycle = sending  # type: ignore[assignment]
             task = self.loop.create_task(self._send(lane, reply, sending))
             task.add_done_callback(self.tasks.discard)
+            task.add_done_callback(sending.let_go)
             self.tasks.add(task)
             return True
         if reply.body:
@@ -170,9 +172,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(reply.head)
         self.server_state.total_requests += 1
         self._due = self.loop.time() + self.timeout_keep_alive
-        lane.log.add(
-            reply.shown, reply.status, reply.size, reply.request_id, reply.client, reply.cache, reply.user, self.loop
-        )
+        lane.told(reply, self.loop, reply.size)
         return True
 
     async def _send(self, lane: Lane, reply: Reply, sending: Sending) -> None:
@@ -180,10 +180,7 @@ class Protocol(HttpToolsProtocol):
         try:
             await sending.run()
         finally:
-            lane.log.add(
-                reply.shown, reply.status, sending.sent, reply.request_id, reply.client, reply.cache, reply.user,
-                self.loop, seconds=self.loop.time() - began, failure=sending.failure,
-            )  # fmt: skip
+            lane.told(reply, self.loop, sending.sent, seconds=self.loop.time() - began, failure=sending.failure)
             if not sending.response_complete or not sending.keep_alive:
                 self.transport.close()
             if sending.response_complete:

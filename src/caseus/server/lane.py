@@ -24,6 +24,8 @@ from caseus.web.ready_files import FileKey, ReadyFile
 from caseus.web.request import CacheMark, joined, shown
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from caseus.access import Principal
     from caseus.render import ContentType
     from caseus.web.app import App
@@ -90,9 +92,10 @@ class Lane:
     """Of one process. Knows no connection."""
 
     def __init__(self, app: App, log: AccessLog) -> None:
-        self.log = log
         self.answered = 0
         self.threads = app.threads.files
+        self.busy = app.busy
+        self._log, self._metrics = log, app.metrics
         self._app = app
         self._pages, self.files = app.pages, app.files.ready
         self._clock = app.clock
@@ -104,6 +107,16 @@ class Lane:
         self._ids = itertools.count(secrets.randbits(63))
         self._defaults: object = None
         self._started: dict[int, bytes] = {}
+
+    def told(
+        self, reply: Reply, loop: AbstractEventLoop, size: int, *, seconds: float = 0.0, failure: str | None = None
+    ) -> None:
+        """It was given, with so many bytes of its body: log and count it."""
+        self._metrics.requested(reply.status)
+        self._log.add(
+            reply.shown, reply.status, size, reply.request_id, reply.client, reply.cache, reply.user, loop,
+            seconds=seconds, failure=failure,
+        )  # fmt: skip
 
     # What was learnt
 
@@ -221,7 +234,7 @@ class Lane:
         route = self._app.find(path)
         if method not in ("GET", "HEAD") or not isinstance(route, Route) or format_of(query) is None:
             return None
-        if route.kind not in ("list", "project", "file"):
+        if route.kind not in ("list", "project", "file") or route.view == "refresh":
             return None
         line = Line(self._app.index_of(route), route, method, target)
         # Names that nobody knows would only take the place of others.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from caseus.server.lane import Reply
+from caseus.server.lane import Lane, Reply
 from caseus.web.threads import in_thread
 
 if TYPE_CHECKING:
     from asyncio import Transport
-    from concurrent.futures import ThreadPoolExecutor
 
     from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -18,10 +18,18 @@ PIECE: Final = 256 << 10
 
 
 class Sending:
-    """Stands where uvicorn has the cycle of a request, so that what comes meanwhile waits for its turn."""
+    """Stands where uvicorn has the cycle of a request, so that what comes meanwhile waits for its turn.
 
-    def __init__(self, reply: Reply, transport: Transport, flow: FlowControl, threads: ThreadPoolExecutor) -> None:
-        self._reply, self._transport, self._flow, self._threads = reply, transport, flow, threads
+    Until `let_go` it holds the file and the application that it is of, even if another one takes that one's place.
+    """
+
+    def __init__(self, reply: Reply, transport: Transport, flow: FlowControl, lane: Lane) -> None:
+        self._reply, self._transport, self._flow, self._threads = reply, transport, flow, lane.threads
+        self._held = ExitStack()
+        self._held.enter_context(lane.busy())
+        if reply.file is not None:
+            reply.file.hold()
+            self._held.callback(reply.file.release)
         self.sent = 0
         self.failure: str | None = None
         # What uvicorn's protocol asks a cycle for.
@@ -33,8 +41,6 @@ class Sending:
     async def run(self) -> None:
         """Send it all. Else `failure` says why not, and the connection must be closed: the client has only a part."""
         reply = self._reply
-        if reply.file is not None:
-            reply.file.hold()
         # So that drain() waits for all of it: the last unsent bytes of a piece keep the whole of it in memory.
         self._transport.set_write_buffer_limits(high=0)
         try:
@@ -53,8 +59,10 @@ class Sending:
             raise
         finally:
             self._transport.set_write_buffer_limits()
-            if reply.file is not None:
-                reply.file.release()
+
+    def let_go(self, task: asyncio.Task[None]) -> None:
+        """When the task that sends has ended, or was cancelled before it began."""
+        self._held.close()
 
     def _is_there(self) -> bool:
         if self.disconnected or self._transport.is_closing():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import structlog
-from packaging.utils import NormalizedName
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
@@ -17,7 +17,7 @@ from caseus import __version__
 from caseus.errors import Busy, CaseusError, Invalid, NotFound, Unavailable
 from caseus.names import normalize
 from caseus.render import HOME_POLICY, home_html, make_page
-from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer
+from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer, typed_answer
 from caseus.web.caching import scoped, vary
 from caseus.web.conditional import not_modified
 from caseus.web.errors import Refusal, problem_answer, problem_of, trouble_of, unexpected
@@ -26,11 +26,13 @@ from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
 from caseus.web.judge import Judge
 from caseus.web.log import log_request
+from caseus.web.metrics import CONTENT_TYPE, Metrics
 from caseus.web.negotiate import choose_coding, choose_type
 from caseus.web.pages import Key, Pages, page_answer
 from caseus.web.paths import METHODS, Kind, Redirect, Route, parse_path, prefix_of, strip_prefix
 from caseus.web.ready_files import ReadyFiles
 from caseus.web.request import Request
+from caseus.web.signatures import SignatureUpdates
 from caseus.web.threads import Threads, in_thread
 from caseus.web.upload import Uploads
 
@@ -45,29 +47,37 @@ _STOPPING: Final = Unavailable("the server is stopping: try again", kind="local"
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.web")
 
 
-def create_app(site: Site) -> App:
+def create_app(site: Site, metrics: Metrics | None = None) -> App:
     """The ASGI application over a site. It closes its threads at shutdown; the site belongs to the caller."""
-    return App(site)
+    return App(site, metrics or Metrics())
 
 
 class App:
     """See `create_app`."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, metrics: Metrics) -> None:
         self.access = site.access
         self.private = site.config.read == "users"
         self.trusted = TrustedProxies(site.config.trusted_proxies)
         self.clock = site.catalog.clock
-        self._prefix = prefix_of(site.config.public_url)
+        self.metrics = metrics
         self.threads = Threads()
+        self._site = site
+        self._running = 0
+        self._when_idle: Callable[[], None] | None = None
+        self._prefix = prefix_of(site.config.public_url)
         self._logins = 0
+        self._indexes = {name: hosted.index for name, hosted in site.indexes.items()} | {
+            f"{name}/{view}": index for name, hosted in site.indexes.items() for view, index in hosted.views.items()
+        }
         judge = Judge(site.catalog, self.clock)
-        indexes = {name: hosted.index for name, hosted in site.indexes.items()}
-        self.pages = Pages(site.catalog, indexes, self.threads, judge=judge, clock=self.clock, private=self.private)
+        self.pages = Pages(
+            site.catalog, self._indexes, self.threads, judge=judge, clock=self.clock, private=self.private
+        )
         self.files = Files(
             self.threads, ReadyFiles(judge, self.clock), self.pages, clock=self.clock, private=self.private
         )
+        self._signatures = SignatureUpdates(self.threads)
         self._uploads = Uploads(self.threads, max_file_bytes=site.config.max_file_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,19 +86,44 @@ class App:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
         else:
-            await self._serve(scope, receive, send)
+            with self.busy():
+                await self._serve(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def close(self) -> None:
+        """Let go of its open files and threads."""
         await self.files.close()
         self.threads.close()
-        await send({"type": "lifespan.shutdown.complete"})
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Held while something works for a request."""
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._look_idle()
+
+    def when_idle(self, act: Callable[[], None]) -> None:
+        """Call it once, as soon as nothing is under way: another application has this one's place."""
+        self._when_idle = act
+        self._look_idle()
+
+    def _look_idle(self) -> None:
+        if not self._running and self._when_idle is not None:
+            act, self._when_idle = self._when_idle, None
+            act()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.read(scope, receive, self.trusted)
-        with log_request(request, send) as outgoing:
+        with log_request(request, send, self.metrics) as outgoing:
             try:
                 answer = await self._answer(request, receive, outgoing)
             except ClientDisconnect:
@@ -129,29 +164,28 @@ class App:
         keep_asking = isinstance(error, NotFound) and request.method in ("GET", "HEAD")
         return problem_answer(problem_of(error), request_id=request.id, private=self.private, keep_asking=keep_asking)
 
-    def find(self, raw_path: bytes) -> Route | Redirect | None:
-        """What is there."""
+    def find(self, raw_path: bytes, alias: Callable[[str], str | None] = lambda path: None) -> Route | Redirect | None:
+        """What is there; `alias` as for `parse_path`."""
         path = strip_prefix(raw_path, self._prefix)
         if path is None:
             return Redirect(f"{self._prefix.decode().rpartition('/')[2]}/", "home")
-        return parse_path(path, self._site.indexes.keys())
-
-    def index_of(self, route: Route) -> str:
-        """The index that a route means."""
-        return route.index or HOME_INDEX
+        return parse_path(path, self._site.indexes.keys(), alias)
 
     async def _answer(self, request: Request, receive: Receive, send: Send) -> Answer | None:
         """The answer, None where it went out already (files)."""
-        found = self.find(request.raw_path)
+        path = strip_prefix(request.raw_path, self._prefix)
+        found = self.find(request.raw_path, self._site.catalog.alias)
         if found is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, hint(strip_prefix(request.raw_path, self._prefix) or b""))
+            raise Refusal(HTTPStatus.NOT_FOUND, hint(path or b""))
         if request.method not in METHODS[found.kind]:
             raise _wrong_method(found.kind, request.method)
         if isinstance(found, Redirect):
             return redirect(request, found)
         if found.kind in ("livez", "readyz"):
             return await self._health(found.kind)
-        hosted = self._site.indexes[self.index_of(found)]
+        if found.kind == "metrics":
+            return typed_answer(CONTENT_TYPE, await in_thread(self.threads.files, self.metrics.text))
+        hosted = self._site.indexes[found.index or HOME_INDEX]
         if request.method == "POST":
             principal = await self._principal(request, "upload")
             return await self._uploads.take(request, hosted.publisher, principal)
@@ -161,22 +195,31 @@ class App:
             )  # where everybody may read, stale credentials of a .netrc are no fault
         return await self._read(request, found, hosted, receive, send)
 
+    def index_of(self, route: Route) -> str:
+        """The index that a route means, or a view of it; no index itself has a name with a slash."""
+        index = route.index or HOME_INDEX
+        return f"{index}/{route.view}" if route.view else index
+
     async def _read(
         self, request: Request, route: Route, hosted: HostedIndex, receive: Receive, send: Send
     ) -> Answer | None:
-        index = self.index_of(route)
+        index = route.index or HOME_INDEX
         if route.kind == "home":
             return self._home(request, index)
-        if route.kind in ("list", "project"):
-            return await self._page(request, index, route.project)
+        if route.kind in ("list", "view", "project"):
+            return await self._page(request, route)
+        if route.kind == "signatures":
+            return await self._signatures.answer(request, hosted.signatures, route.project)
         if route.kind == "file":
-            await self.files.serve(request, Asked(hosted.index, index, route.project, route.filename), receive, send)
+            name = self.index_of(route)
+            asked = Asked(self._indexes[name], name, route.project, route.filename, once=route.view == "refresh")
+            await self.files.serve(request, asked, receive, send)
             return None
         raise AssertionError(route.kind)
 
     async def _principal(self, request: Request, right: Right) -> Principal:
         """Who asks, if it has the right; Denied."""
-        access, authorization = self._site.access, request.headers.get("authorization")
+        access, authorization = self.access, request.headers.get("authorization")
         principal = access.recall(authorization)
         if principal is None:
             if self._logins >= _MOST_LOGINS:
@@ -192,7 +235,7 @@ class App:
         principal.require(right)
         return principal
 
-    async def _page(self, request: Request, index: str, project: NormalizedName) -> Answer:
+    async def _page(self, request: Request, route: Route) -> Answer:
         chosen = choose_type(request.headers.get("accept"), request.query)
         if chosen is None:
             raise Refusal(
@@ -201,8 +244,11 @@ class App:
                 "application/vnd.pypi.simple.v1+html or text/html",
                 *vary("Accept", private=False),
             )
+        key = Key(self.index_of(route), route.project, chosen)
+        if route.view == "refresh":
+            await self.pages.settle(key)
         coding = choose_coding(request.headers.get("accept-encoding"))
-        ready, variant, request.cache = await self.pages.get(Key(index, project, chosen), coding)
+        ready, variant, request.cache = await self.pages.get(key, coding)
         return page_answer(ready, variant, request.headers.get("if-none-match"), now=self.clock())
 
     def _home(self, request: Request, index: str) -> Answer:

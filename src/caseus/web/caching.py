@@ -17,7 +17,8 @@ def page_headers(*, hosted: bool, validity: Validity, now: float, private: bool)
     """Cache-Control and its companions of a page, and until when (Unix seconds) they stay the same.
 
     Of a project published here `no-cache`: a release is visible to the next install. Of a proxied one what is left of
-    its freshness; of an older answer, given because the upstream failed, nothing, and it is marked.
+    its freshness, and `no-cache` where only another request ends that; of an older answer, given because the upstream
+    failed, nothing, and it is marked.
     """
     headers: list[tuple[str, str]] = []
     same_until = math.inf
@@ -28,13 +29,12 @@ def page_headers(*, hosted: bool, validity: Validity, now: float, private: bool)
             age = max(0, int(now - validity.fetched))
             headers.append(("Age", str(age)))
             same_until = validity.fetched + age + 1
-    elif hosted:
+    elif hosted or validity.until is None:
         control = "no-cache"
     else:
-        left = FRESH_AT_MOST if validity.until is None else max(0, min(FRESH_AT_MOST, int(validity.until - now)))
+        left = max(0, int(min(FRESH_AT_MOST, validity.until - now)))
         control = f"max-age={left}"
-        if validity.until is not None:
-            same_until = validity.until - left
+        same_until = validity.until - left
     return [("Cache-Control", scoped(control, private=private)), *headers], same_until
 
 

@@ -29,12 +29,13 @@ _LONGEST_PAUSE: Final = 0.050
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One file of one project of one index, `name` of it."""
+    """One file of one project of one index, `name` of it; `once`: nothing of it shall be made ready."""
 
     index: Index
     name: str
     project: NormalizedName
     filename: str
+    once: bool = False
 
     @property
     def key(self) -> FileKey:
@@ -77,7 +78,7 @@ class Files:
                 await self._answer(request, asked.filename, opened, gone, send)
             finally:
                 await self._close(opened.blob)
-            if opened.blob.stored and not opened.partial and self.ready.is_wanted(asked.key):
+            if opened.blob.stored and not opened.partial and not asked.once and self.ready.is_wanted(asked.key):
                 self._begin_making(asked)
         finally:
             gone.cancel()

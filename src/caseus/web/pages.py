@@ -96,6 +96,12 @@ class Pages:
                 return Known(serial, ready.validity)
         return Known(serial, None)
 
+    async def settle(self, key: Key) -> None:
+        """Waits for a rendering of the page that is under way, for who must not share one that began before."""
+        running = [task for (other, _), task in self._rendering.items() if other == key]
+        if running:
+            await asyncio.wait(running)
+
     async def get(self, key: Key, coding: Coding = "") -> Found:
         """The page as it is now. NotFound and Unavailable as `Index.project`."""
         mark: CacheMark

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from caseus.web.forwarded import Origin, TrustedProxies
+from caseus.web.forwarded import Origin, TrustedProxies, peer_of
 from caseus.web.negotiate import ALIASES
 
 CacheMark = Literal["hit", "miss", "stale", "-"]
@@ -120,7 +120,8 @@ class Request:
         """`scheme://host/` as the client sees it; our own address where its Host is missing or no host."""
         host = self.origin.host
         if host is None:
-            name, port = self.server or ("localhost", None)
+            name, port = self.server or ("", None)
+            name = name if port else "localhost"  # of a unix socket the name is its path
             host = (f"[{name}]" if ":" in name else name) + (f":{port}" if port else "")
         return f"{self.origin.scheme}://{host}/"
 
@@ -128,8 +129,7 @@ class Request:
     def read(cls, scope: Scope, receive: Receive, trusted: TrustedProxies) -> Request:
         """From ASGI's scope."""
         headers = joined(scope["headers"])
-        peer = scope.get("client")
-        origin = trusted.origin(peer[0] if peer else "", scope.get("scheme", "http"), headers)
+        origin = trusted.origin(peer_of(scope.get("client"), scope.get("server")), scope.get("scheme", "http"), headers)
         given = headers.get("x-request-id", "") if origin.trusted else ""
         return cls(
             method=scope["method"],
