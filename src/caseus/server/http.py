@@ -92,7 +92,7 @@ class Protocol(HttpToolsProtocol):
         self._deaf = False  # what comes in is no longer parsed
         self._ending = False
         self._dropped = 0
-        self._unsent = (0, 0.0)  # so many bytes since this time
+        self._unsent = (-1, 0.0)  # so many bytes since this time
 
     @classmethod
     def for_at_most(cls, connections: int, lane: Lane | None = None) -> type[Self]:

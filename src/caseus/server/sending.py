@@ -42,7 +42,8 @@ class Sending:
         """Send it all. Else `failure` says why not, and the connection must be closed: the client has only a part."""
         reply = self._reply
         # So that drain() waits for all of it: the last unsent bytes of a piece keep the whole of it in memory.
-        self._transport.set_write_buffer_limits(high=0)
+        # Not 0: over TLS, uvloop 0.23 then stops the writer where nothing is unsent, and never lets it go on.
+        self._transport.set_write_buffer_limits(high=1)
         try:
             self._transport.write(reply.head)
             while self.sent < reply.size and self._is_there():
@@ -58,7 +59,8 @@ class Sending:
             self.failure = "the server stopped"
             raise
         finally:
-            self._transport.set_write_buffer_limits()
+            if not self._transport.is_closing():
+                self._transport.set_write_buffer_limits()
 
     def let_go(self, task: asyncio.Task[None]) -> None:
         """When the task that sends has ended, or was cancelled before it began."""

@@ -131,7 +131,7 @@ class ReadyFiles:
         if ready is None:
             return None
         right = self._judge.is_right(ready)
-        if right:
+        if right and ready.is_same():
             self._ready.move_to_end(key)
             return ready
         if right is not None:
