@@ -413,6 +413,36 @@ def test_no_query_of_a_request_scans_a_table(tmp_path: Path) -> None:
     assert scans == {} and len(plans) > 30
 
 
+@pytest.mark.parametrize("name", ["_files", "_listed_files"])
+def test_a_project_s_files_are_found_by_the_project(tmp_path: Path, name: str) -> None:
+    """Not by reading all files of the tree, in order."""
+    from caseus.catalog import hosted
+
+    Catalog.open(tmp_path).close()
+    text, _ = getattr(hosted, name).compiled
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
+        plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + text, _Anything())]
+    assert plan == ["SEARCH files USING INDEX files_project (tree=? AND project=?)"]
+
+
+def test_a_new_catalog_is_what_the_migrations_make(tmp_path: Path) -> None:
+    from caseus.catalog import migration
+
+    found = []
+    for make in (migration._create, migration._upgrade):
+        path = tmp_path / f"{make.__name__}.sqlite"
+        sqlite3.connect(path).close()
+        make(path)
+        with closing(sqlite3.connect(path)) as connection:
+            schemas = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+            rows = [
+                connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("counters", "alembic_version")
+            ]
+            mode = connection.execute("PRAGMA journal_mode").fetchone()
+        found.append((sorted((*names, " ".join((text or "").split())) for *names, text in schemas), rows, mode))
+    assert found[0] == found[1]
+
+
 class _Anything(dict[str, str]):
     def __missing__(self, key: str) -> str:
         return ""
@@ -458,8 +488,10 @@ def test_a_kill_in_a_migration_leaves_a_root_that_the_next_start_opens(tmp_path:
         import os, signal, sys
         from pathlib import Path
         from alembic import command, op
+        from caseus.catalog import migration
         from caseus.catalog.migration import migrate
 
+        migration._create = migration._upgrade  # there is no older schema yet
         step, calls, create, upgrade = sys.argv[2], [0], op.create_table, command.upgrade
 
         def die():

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
-from caseus.catalog.rows import HostedFile, Tombstone
+from caseus.catalog.rows import HostedFile, ListedFile, Tombstone, listed_file
 from caseus.catalog.writer import Transaction
 from caseus.errors import Busy, Conflict, NotFound
 
@@ -39,7 +39,14 @@ _listed = union(
     select(_p.project.label("project")).where(_p.tree == _tree, _p.project > bindparam("after_project")),
 ).order_by("project")
 _projects = sql.Statement(_listed.limit(bindparam("size")))
-_files = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.project == _name).order_by(_f.filename))
+# Unordered: SQLite would rather read the whole tree in order than sort a project's files.
+_files = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.project == _name))
+_listed_files = sql.Statement(
+    select(
+        _f.filename, _f.version, _f.sha256, _f.size, _f.uploaded, _f.requires_python, _f.metadata_sha256, _f.has_sig,
+        _f.yanked,
+    ).where(_f.tree == _tree, _f.project == _name)
+)  # fmt: skip
 _file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename, _f.project == _name))
 _any_file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename))
 _tombstones = sql.Statement(
@@ -64,6 +71,7 @@ _insert = sql.Statement(insert(schema.files))
 _bury = sql.Statement(insert(schema.tombstones))
 _unbury = sql.Statement(delete(schema.tombstones).where(_t.tree == _tree, _t.filename == _filename))
 _remove = sql.Statement(delete(schema.files).where(_f.tree == _tree, _f.filename == _filename))
+_COLUMNS = tuple(column.name for column in schema.files.columns)
 _set_yanked = sql.Statement(
     update(schema.files).where(_f.tree == _tree, _f.filename == _filename).values(yanked=bindparam("reason"))
 )
@@ -115,7 +123,13 @@ class Hosted(Database):
             yield row["project"]
 
     def hosted_files(self, tree: str, name: str) -> list[HostedFile]:
-        return [_hosted(row) for row in self._rows(_files, tree=tree, name=name)]
+        """By filename."""
+        files = [_hosted(row) for row in self._rows(_files, tree=tree, name=name)]
+        return sorted(files, key=lambda file: file.filename)
+
+    def listed_files(self, tree: str, name: str) -> list[ListedFile]:
+        """What a page tells of the project's files, by filename."""
+        return sorted(map(listed_file, self._rows(_listed_files, tree=tree, name=name)), key=_filename_of)
 
     def hosted_file(self, tree: str, name: str, filename: str) -> HostedFile | None:
         row = self._row(_file, tree=tree, name=name, filename=filename)
@@ -272,7 +286,13 @@ class Hosted(Database):
 
 
 def _hosted(row: Any) -> HostedFile:
-    return HostedFile(**{**dict(row), "has_sig": bool(row["has_sig"])})
+    values = dict(zip(_COLUMNS, row, strict=True))  # dict(row) looks for each name among all
+    values["has_sig"] = bool(values["has_sig"])
+    return HostedFile(**values)
+
+
+def _filename_of(listed: ListedFile) -> str:
+    return listed.file.filename
 
 
 def _subject(file: HostedFile) -> dict[str, str]:

@@ -25,6 +25,9 @@ HEAD = "0003"
 
 metadata = MetaData()
 
+COUNTERS = ("serial", "users", "cache")
+"""Those that there are from the first."""
+
 # "serial": of what readers see; "users": of users and tokens; "cache": bytes of stored fetched files.
 counters = Table(
     "counters",

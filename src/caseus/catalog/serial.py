@@ -1,7 +1,8 @@
-"""ROOT/serial: two 64-bit numbers, little-endian, mapped by every process that reads.
+"""ROOT/serial: three 64-bit numbers, little-endian, mapped by every process that reads.
 
 The first is the catalog's serial (checked at every request: 0.1 us, where `PRAGMA data_version` costs 4), stored
-after COMMIT and before any answer. The second is the serial up to which the lists beside the files are written.
+after COMMIT and before any answer. The second is the serial up to which the lists beside the files are written. The
+third moves with users and tokens, and is stored as the first is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 from pathlib import Path
 
 _NUMBER = struct.Struct("<Q")
-_SIZE = 2 * _NUMBER.size
+_SIZE = 3 * _NUMBER.size
 
 
 class SerialFile:
@@ -44,6 +45,15 @@ class SerialFile:
     @listed.setter
     def listed(self, value: int) -> None:
         _NUMBER.pack_into(self._map, _NUMBER.size, value)
+
+    @property
+    def users(self) -> int:
+        number: int = _NUMBER.unpack_from(self._map, 2 * _NUMBER.size)[0]
+        return number
+
+    @users.setter
+    def users(self, value: int) -> None:
+        _NUMBER.pack_into(self._map, 2 * _NUMBER.size, value)
 
     def close(self) -> None:
         self._map.close()
