@@ -1,0 +1,17 @@
+"""The parts of the benchmark, in the order in which they run and are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench import busy, cold, reads, resolve, seen, starts
+from bench.rows import Part
+
+PARTS: Mapping[str, Part] = {
+    "reads": reads.PART,
+    "busy": busy.PART,
+    "cold": cold.PART,
+    "seen": seen.PART,
+    "starts": starts.PART,
+    "resolve": resolve.PART,
+}

@@ -1,0 +1,77 @@
+"""What a resolver waits for."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.peers import PeerError, caseus, nginx, proxpi
+from bench.rows import Part, Row, Run, at_most, told
+from bench.universe import PACKAGES, WANTED, wanted, write
+from support.clients import Shell, tool
+
+
+def rows(run: Run) -> Iterator[Row]:
+    run.tell("packages")
+    static = run.folder / "static"
+    write(static)
+    (run.folder / "wanted.in").write_text(wanted())
+    with ExitStack() as stack:
+        limit = stack.enter_context(nginx(run.folder / "nginx", static))
+        upstream = stack.enter_context(nginx(run.folder / "upstream", static, name="upstream")).url + "/index/"
+        ours, _ = stack.enter_context(caseus(run.folder / "data", upstream=upstream))
+        peer = stack.enter_context(proxpi(run.folder / "proxpi", upstream))
+        urls = {"caseus": f"{ours.url}/simple/", "nginx": f"{limit.url}/index/", "proxpi": f"{peer.url}/index/"}
+        clean = run.folder / "clean"
+        resolve(
+            run.folder, clean, "", urls["nginx"]
+        )  # uv looks once what the interpreter is, which is not ours to time
+        times: dict[str, list[float]] = {server: [] for server in urls}
+        answers = set()
+        for number in range(4 if run.quick else 11):
+            for server, url in urls.items():
+                run.tell(f"uv pip compile, {server}")
+                cache = run.folder / "cache"
+                shutil.copytree(clean, cache)
+                begin = time.perf_counter()
+                answers.add(resolve(run.folder, cache, "wanted.in", url))
+                if number:  # the first one warms the server
+                    times[server].append(time.perf_counter() - begin)
+                shutil.rmtree(cache)
+    (answer,) = answers  # all found the same
+    if (count := answer.count("==")) != PACKAGES:
+        raise PeerError(f"uv resolved {count} packages, not {PACKAGES}")
+    figures = {server: f"{told(1000 * statistics.median(found))} ms" for server, found in times.items()}
+    rounds = list(zip(times["caseus"], times["nginx"], times["proxpi"], strict=True))
+    goals = (
+        at_most(1.3, statistics.median(ours / static for ours, static, _ in rounds), "nginx's time"),
+        at_most(0.5, statistics.median(ours / theirs for ours, _, theirs in rounds), "proxpi's time"),
+    )
+    yield Row(f"`uv pip compile` of {WANTED} packages, {PACKAGES} with what they need", figures, goals)
+
+
+def resolve(folder: Path, cache: Path, wanted: str, index: str) -> str:
+    """What uv prints. `wanted`: a file of requirements, "" for none."""
+    command = [tool("uv"), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--cache-dir", str(cache)]
+    command += ["--default-index", index, "--python", tool("python"), wanted or "/dev/null"]
+    done = subprocess.run(
+        command, cwd=folder, env=Shell(folder / "home").env, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise PeerError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+PART = Part(
+    title="A resolver",
+    text=f"""\
+uv with an empty cache, but for what it knows of the interpreter, resolves {WANTED} packages out of a closed world of
+{PACKAGES} with 40 versions each. caseus and proxpi have nginx as upstream and are asked again when they have all pages
+and metadata; nginx serves the same pages and `.metadata` files as static files.""",
+    rows=rows,
+)
