@@ -37,6 +37,8 @@ def main(words: Sequence[str] | None = None) -> int:
     output: Path | None = options.output or (None if options.quick or options.only else PAGE)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else servers and folders would be left
     console = Console()
+    if not console.is_terminal:
+        console.width = 160
     begin = time.perf_counter()
     try:
         found = measure(options.only or list(PARTS), quick=options.quick, console=console)
