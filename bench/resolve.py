@@ -8,12 +8,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from operator import truediv
 from pathlib import Path
 
 from bench.peers import PeerError, caseus, nginx, proxpi
 from bench.rows import Part, Row, Run, at_most, told
 from bench.universe import PACKAGES, WANTED, wanted, write
 from support.clients import Shell, tool
+
+WARM = 4
+"""Rounds that are not in the medians: what caseus is asked for again becomes ready, and then its fast lane has it."""
 
 
 def rows(run: Run) -> Iterator[Row]:
@@ -25,34 +29,42 @@ def rows(run: Run) -> Iterator[Row]:
         limit = stack.enter_context(nginx(run.folder / "nginx", static))
         upstream = stack.enter_context(nginx(run.folder / "upstream", static, name="upstream")).url + "/index/"
         ours, _ = stack.enter_context(caseus(run.folder / "data", upstream=upstream))
-        peer = stack.enter_context(proxpi(run.folder / "proxpi", upstream))
-        urls = {"caseus": f"{ours.url}/simple/", "nginx": f"{limit.url}/index/", "proxpi": f"{peer.url}/index/"}
+        urls = {"caseus": f"{ours.url}/simple/", "nginx": f"{limit.url}/index/"}
+        if not run.quick:
+            peer = stack.enter_context(proxpi(run.folder / "proxpi", upstream))
+            urls["proxpi"] = f"{peer.url}/index/"
         clean = run.folder / "clean"
         resolve(
             run.folder, clean, "", urls["nginx"]
         )  # uv looks once what the interpreter is, which is not ours to time
         times: dict[str, list[float]] = {server: [] for server in urls}
         answers = set()
-        for number in range(4 if run.quick else 11):
+        for _ in range(WARM + (3 if run.quick else 7)):
             for server, url in urls.items():
                 run.tell(f"uv pip compile, {server}")
                 cache = run.folder / "cache"
                 shutil.copytree(clean, cache)
                 begin = time.perf_counter()
                 answers.add(resolve(run.folder, cache, "wanted.in", url))
-                if number:  # the first one warms the server
-                    times[server].append(time.perf_counter() - begin)
+                times[server].append(time.perf_counter() - begin)
                 shutil.rmtree(cache)
     (answer,) = answers  # all found the same
     if (count := answer.count("==")) != PACKAGES:
         raise PeerError(f"uv resolved {count} packages, not {PACKAGES}")
-    figures = {server: f"{told(1000 * statistics.median(found))} ms" for server, found in times.items()}
-    rounds = list(zip(times["caseus"], times["nginx"], times["proxpi"], strict=True))
-    goals = (
-        at_most(1.3, statistics.median(ours / static for ours, static, _ in rounds), "nginx's time"),
-        at_most(0.5, statistics.median(ours / theirs for ours, _, theirs in rounds), "proxpi's time"),
+    what = f"`uv pip compile` of {WANTED} packages, {PACKAGES} with what they need"
+    for name, number in (("nothing is cached", 0), ("for the second time", 1)):
+        yield Row(f"{what}: {name}", {server: _told([found[number]]) for server, found in times.items()})
+    warm = {server: found[WARM:] for server, found in times.items()}
+    goals = tuple(
+        at_most(bound, statistics.median(map(truediv, warm["caseus"], warm[server])), f"{server}'s time")
+        for server, bound in (("nginx", 1.3), ("proxpi", 0.5))
+        if server in warm
     )
-    yield Row(f"`uv pip compile` of {WANTED} packages, {PACKAGES} with what they need", figures, goals)
+    yield Row(f"{what}: warm", {server: _told(found) for server, found in warm.items()}, goals)
+
+
+def _told(times: list[float]) -> str:
+    return f"{told(1000 * statistics.median(times))} ms"
 
 
 def resolve(folder: Path, cache: Path, wanted: str, index: str) -> str:
@@ -71,7 +83,7 @@ PART = Part(
     title="A resolver",
     text=f"""\
 uv with an empty cache, but for what it knows of the interpreter, resolves {WANTED} packages out of a closed world of
-{PACKAGES} with 40 versions each. caseus and proxpi have nginx as upstream and are asked again when they have all pages
-and metadata; nginx serves the same pages and `.metadata` files as static files.""",
+{PACKAGES} with 40 versions each. caseus and proxpi have nginx as upstream; nginx itself serves the same pages and
+`.metadata` as static files. The first {WARM} rounds make them warm, what follows is the median of the others.""",
     rows=rows,
 )
