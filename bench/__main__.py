@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bench.page import page, results, show
 from bench.parts import PARTS
 from bench.peers import PeerError
-from bench.rows import Row, Run
+from bench.results import Row, Run
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 

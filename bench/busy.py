@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bench.load import wrk
 from bench.peers import HTML, caseus
 from bench.publisher import publishing
-from bench.rows import Part, Row, Run, at_most, told
+from bench.results import Part, Row, Run, at_most, told
 from bench.stock import make_stock
 
 CLIENTS = 8

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.peers import HTML, JSON, Peer, PeerError, caseus
-from bench.rows import Part, Row, Run, told, within
+from bench.results import Part, Row, Run, told, within
 from bench.stock import TREE, make_stock, wheel
 from caseus.catalog import Catalog
 

@@ -7,7 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
@@ -15,7 +15,7 @@ from string import Template
 from rich.table import Table
 
 from bench.parts import PARTS
-from bench.rows import Part, Row
+from bench.results import Goal, Part, Row
 from caseus import __version__
 from support.clients import tool
 from support.figures import machine
@@ -44,30 +44,37 @@ def show(part: Part, rows: Sequence[Row]) -> Table:
 
 def results(found: Mapping[str, Sequence[Row]]) -> Table:
     """All goals, for a terminal."""
-    shown = Table("", "to be reached", "found", "", title="Goals", title_justify="left", title_style="bold")
-    for row in _all(found):
-        for goal in row.goals:
-            shown.add_row(row.what.replace("`", ""), goal.wanted, goal.found, "" if goal.met else "[red]missed[/red]")
+    shown = Table("", "", "to be reached", "found", "", title="Goals", title_justify="left", title_style="bold")
+    for title, row, goal in _goals(found):
+        met = "" if goal.met else "[red]missed[/red]"
+        shown.add_row(title, row.what.replace("`", ""), goal.wanted, goal.found, met)
     return shown
 
 
 def page(found: Mapping[str, Sequence[Row]]) -> str:
     """docs/benchmarks.md."""
-    goals = [(row.what, goal) for row in _all(found) for goal in row.goals]
-    cells = [(what, goal.wanted, goal.found, "reached" if goal.met else "**missed**") for what, goal in goals]
+    goals = list(_goals(found))
+    cells = [
+        (title, row.what, goal.wanted, goal.found, "reached" if goal.met else "**missed**")
+        for title, row, goal in goals
+    ]
     return _TEMPLATE.substitute(
         version=__version__,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         machine=_table(("machine", ""), [*machine_facts().items(), *versions().items()]),
-        reached=sum(goal.met for _, goal in goals),
+        reached=sum(goal.met for _, _, goal in goals),
         all=len(goals),
-        goals=_table(("", "to be reached", "found", ""), cells),
+        goals=_table(("", "", "to be reached", "found", ""), cells),
         parts="\n\n".join(_section(PARTS[name], rows) for name, rows in found.items()),
     )
 
 
-def _all(found: Mapping[str, Sequence[Row]]) -> list[Row]:
-    return [row for rows in found.values() for row in rows]
+def _goals(found: Mapping[str, Sequence[Row]]) -> Iterator[tuple[str, Row, Goal]]:
+    """With the title of the part."""
+    for name, rows in found.items():
+        for row in rows:
+            for goal in row.goals:
+                yield PARTS[name].title, row, goal
 
 
 def _section(part: Part, rows: Sequence[Row]) -> str:

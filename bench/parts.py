@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench import busy, cold, reads, resolve, seen, starts
-from bench.rows import Part
+from bench.results import Part
 
 PARTS: Mapping[str, Part] = {
     "reads": reads.PART,

@@ -25,6 +25,8 @@ JSON = "application/vnd.pypi.simple.v1+json"
 MIB = 1 << 20
 
 _TICK = os.sysconf("SC_CLK_TCK")
+_OWNER = "root"
+_MIRROR = f"/{_OWNER}/mirror"
 _START_LIMIT = 60.0
 _STOP_LIMIT = 20.0
 
@@ -228,10 +230,10 @@ def devpi(folder: Path, upstream: str) -> Iterator[Peer]:
     subprocess.run(init, check=True, capture_output=True, env=_environment(folder))
     command: list[str | Path] = [peer("devpi-server"), "--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
     with running("devpi", command, port, folder) as found:
-        login = devpi_ask(f"{found.url}/", "POST", "/+login", user="root", password="bench")
+        login = devpi_ask(f"{found.url}/", "POST", "/+login", user=_OWNER, password="bench")
         password = login["result"]["password"]
-        devpi_ask(f"{found.url}/", "PUT", "/root/mirror", ("root", password), type="mirror", mirror_url=upstream)
-        yield found._replace(html="/root/mirror/+simple/", json="/root/mirror/+simple/")
+        devpi_ask(f"{found.url}/", "PUT", _MIRROR, (_OWNER, password), type="mirror", mirror_url=upstream)
+        yield found._replace(html=f"{_MIRROR}/+simple/", json=f"{_MIRROR}/+simple/")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bench.load import Load, one_by_one, wrk
 from bench.peers import HTML, JSON, Peer, caseus, devpi, nginx, proxpi, pypiserver, simple_repository
-from bench.rows import Goal, Part, Row, Run, at_least, at_most, told
+from bench.results import Goal, Part, Row, Run, at_least, at_most, told
 from bench.stock import PACKAGES, make_stock, wheel, write_packages
 
 SLOW = 0.02
@@ -208,8 +208,8 @@ PART = Part(
     text="""\
 Each cell: requests per second, CPU time of all processes of the server per request, and the 99th percentile of the time
 that a request takes. All servers run at the same time, one worker each, and are asked in turns over 16 kept connections
-(4 for the large file) by one thread of wrk; a server that needs more than 20 ms for a page is asked by one client.
-caseus logs each request; nginx has `access_log off`, `sendfile on` and `gzip_static on`, and serves the bytes that
+(4 for the large file) by one thread of wrk; a server that needs more than 20 ms for a page is asked by one client, and
+its longest time is told. caseus logs each request; nginx has `access_log off`, `sendfile on` and `gzip_static on`, and serves the bytes that
 caseus answers, as files. The index has 52,012 files in 50,004 projects. proxpi, devpi and simple-repository-server have
 it from an nginx of their own as upstream and are asked again when they have it; pypiserver has a folder with the files
 that the row needs: 12, or 2,012. proxpi is started as in its container, and logs each request, as caseus does; the

@@ -12,7 +12,7 @@ from operator import truediv
 from pathlib import Path
 
 from bench.peers import PeerError, caseus, nginx, proxpi
-from bench.rows import Part, Row, Run, at_most, told
+from bench.results import Part, Row, Run, at_most, told
 from bench.universe import PACKAGES, WANTED, wanted, write
 from support.clients import Shell, tool
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from bench.peers import PeerError
-from bench.rows import Goal, Part, Row, Run, told
+from bench.results import Goal, Part, Row, Run, told
 from support.clients import upload
 from support.packages import make_wheel
 from support.server import CaseusServer

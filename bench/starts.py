@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 
 from bench.peers import caseus, resident
-from bench.rows import Part, Row, Run, told, within
+from bench.results import Part, Row, Run, told, within
 from support.server import CaseusServer
 from support.workers import lines_to_all
 

@@ -15,7 +15,7 @@ from bench import page, reads
 from bench.load import Load, read, wrk
 from bench.parts import PARTS
 from bench.peers import Peer, PeerError, free_port, processes, running
-from bench.rows import Goal, Part, Row, Run, at_least, at_most, within
+from bench.results import Goal, Part, Row, Run, at_least, at_most, within
 
 from support.faulty import until
 
@@ -69,7 +69,7 @@ def test_the_page_has_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     text = page.page({"first": rows})
     assert "1 of 2 goals" in text
-    assert "| a / b | ≤ 1 s | 1 s | reached |\n| a / b | ≤ 2 × x | 3 | **missed** |" in text
+    assert "| First part | a / b | ≤ 1 s | 1 s | reached |\n| First part | a / b | ≤ 2 × x | 3 | **missed** |" in text
     assert "## First part\n\nHow.\n\n|  | caseus | nginx | proxpi |" in text
     assert "| a / b | 1 s | 2 s | – |\n| c | – | – | 9 s |" in text
     for name in ("nginx", "wrk", "uv", "proxpi", "processor", "Python"):
