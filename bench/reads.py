@@ -209,10 +209,10 @@ PART = Part(
 Each cell: requests per second, CPU time of all processes of the server per request, and the 99th percentile of the time
 that a request takes. All servers run at the same time, one worker each, and are asked in turns over 16 kept connections
 (4 for the large file) by one thread of wrk; a server that needs more than 20 ms for a page is asked by one client, and
-its longest time is told. caseus logs each request; nginx has `access_log off`, `sendfile on` and `gzip_static on`, and serves the bytes that
-caseus answers, as files. The index has 52,012 files in 50,004 projects. proxpi, devpi and simple-repository-server have
-it from an nginx of their own as upstream and are asked again when they have it; pypiserver has a folder with the files
-that the row needs: 12, or 2,012. proxpi is started as in its container, and logs each request, as caseus does; the
-others log what they log by themselves. One row is asked with other logs.""",
+its longest time is told. caseus logs each request; nginx has `access_log off`, `sendfile on` and `gzip_static on`, and
+serves the bytes that caseus answers, as files. The index has 52,012 files in 50,004 projects. proxpi, devpi and
+simple-repository-server have it from an nginx of their own as upstream and are asked again when they have it;
+pypiserver has a folder with the files that the row needs: 12, or 2,012. proxpi is started as in its container, and logs
+each request, as caseus does; the others log what they log by themselves. One row is asked with other logs.""",
     rows=rows,
 )
