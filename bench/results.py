@@ -32,11 +32,13 @@ class Run(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part of the benchmark. `text` says what is measured and how, as Markdown; `rows` measures."""
+    """A part of the benchmark. `text` says what is measured and how, as Markdown; `rows` measures; `long`: not for a
+    quick run, unless it is asked for by name."""
 
     title: str
     text: str
     rows: Callable[[Run], Iterator[Row]]
+    long: bool = False
 
 
 def at_least(bound: float, found: float, of: str) -> Goal:
