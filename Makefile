@@ -1,14 +1,14 @@
 # caseus: `make serve` is all that is needed on a fresh machine with Python 3.11 or newer.
 SHELL := /bin/sh
 .DEFAULT_GOAL := install
-.PHONY: install serve test-deps test check lock bench clean
+.PHONY: install serve test-deps test proof check lock bench clean
 
 # The Python that makes .venv; give another by `make PYTHON=/path/to/python3 install`.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$python"; break; fi; done)
 
 # Debian packages whose programs the tests run; installed by `make test-deps` where it is root.
-SYSTEM_PACKAGES := nginx-light openssl
+SYSTEM_PACKAGES := apache2-utils caddy curl e2fsprogs gnupg mount nginx-light openssl systemd util-linux
 
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -35,7 +35,12 @@ serve: install
 	.venv-clients/bin/python $(INSTALL) --require-hashes -r requirements-clients.txt
 	@touch $@
 
-test-deps: .venv/.developed .venv-clients/.installed
+.venv-peers/.installed: requirements-peers.txt | .venv/.installed
+	@test -x .venv-peers/bin/pip || $(BIN)/python -m venv .venv-peers
+	.venv-peers/bin/python $(INSTALL) --require-hashes -r requirements-peers.txt
+	@touch $@
+
+test-deps: .venv/.developed .venv-clients/.installed .venv-peers/.installed
 	@missing=; for package in $(SYSTEM_PACKAGES); do \
 		dpkg -s "$$package" >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -z "$$missing" ]; then :; \
@@ -45,6 +50,12 @@ test-deps: .venv/.developed .venv-clients/.installed
 # All tests, or some: make test ARGS="tests/unit -k config"
 test: test-deps
 	$(BIN)/pytest -n 2 $(ARGS)
+
+# The long form of the tests that show the promises; writes docs/promises.md. Needs root, to mount disks.
+proof: test-deps
+	@rm -f .proof.jsonl
+	$(BIN)/pytest -q --proof .proof.jsonl $$(PYTHONPATH=tests $(BIN)/python -m proof)
+	PYTHONPATH=tests $(BIN)/python -m proof .proof.jsonl docs/promises.md
 
 check: .venv/.developed
 	$(BIN)/ruff check .
@@ -60,10 +71,11 @@ lock: .venv-clients/.installed
 	$(COMPILE) pyproject.toml requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 	$(COMPILE) --no-strip-extras requirements-clients.in -o requirements-clients.txt
+	$(COMPILE) --no-strip-extras requirements-peers.in -o requirements-peers.txt
 
 # Of a server that it starts itself, or of a running one: make bench ARGS="http://127.0.0.1:8080/simple/NAME/ …/FILE"
 bench: .venv/.developed
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .venv-clients dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-clients .venv-peers dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

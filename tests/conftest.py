@@ -5,11 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.figures import FigureLog, Figures
 from support.server import CaseusServer
+
+LOG = pytest.StashKey[FigureLog]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "the long form: hundreds of rounds instead of a few; outcomes and counts are appended to FILE"
+    parser.addoption("--proof", type=Path, metavar="FILE", help=told)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--proof")
+    if path is not None:
+        config.stash[LOG] = FigureLog(path)
+        if not hasattr(config, "workerinput"):  # of pytest-xdist, whose reports come to the main process
+            config.pluginmanager.register(config.stash[LOG])
 
 
 def pytest_report_header() -> str | None:
@@ -24,6 +41,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("root")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """`rounds(short, long)`: how often to try. CI has time for the short form, `make proof` runs the long one."""
+    long_form = request.config.getoption("--proof") is not None
+    return lambda short, long: long if long_form else short
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where a test tells what it counted."""
+    return Figures(request.config.stash.get(LOG, None), request.node.nodeid)
 
 
 @pytest.fixture

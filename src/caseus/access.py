@@ -1,6 +1,6 @@
 """Who asks: credentials become a principal in one function, in a fixed order.
 
-A token (in either half of Basic, or as Bearer), then a user and password.
+A token (in either half of Basic, or as Bearer), then a user and password: the catalog's, then the password file's.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import msgspec
 from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.exceptions import InvalidHashError
 
 from caseus.catalog import Catalog, Token
 from caseus.errors import Busy, Denied, Invalid
 from caseus.logins import LoginLimits
+from caseus.passwords import Entry, verify
 from caseus.tokens import check_token, digest
 
 Right = Literal["read", "upload", "admin"]
@@ -69,7 +71,7 @@ class _Verified(NamedTuple):
 
 
 class Passwords:
-    """argon2id (RFC 9106's second recommendation: 64 MiB, 3 passes), few at once."""
+    """argon2id (RFC 9106's second recommendation: 64 MiB, 3 passes), few at once; imported hashes of other formats."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
@@ -80,12 +82,20 @@ class Passwords:
         return self._hasher.hash(password)
 
     def verify(self, hashed: str | None, password: str) -> bool:
-        """Whether the password fits; takes as long for nobody (None) as for a user."""
+        """Whether the password fits; takes as long for nobody (None) as for a user.
+
+        With a hash of another program it takes longer by what that costs: cheap ones tell nothing, bcrypt does.
+        """
         if self._dummy is None:  # for whoever comes first: made for nobody only, it would tell nobody from a user
             self._dummy = self.hash(secrets.token_hex(16))
+        if hashed is None or not self._is_ours(hashed):
+            verify(self._dummy, password)
+        return hashed is not None and verify(hashed, password)
+
+    def _is_ours(self, hashed: str) -> bool:
         try:
-            return self._hasher.verify(hashed or self._dummy, password) and hashed is not None
-        except (Argon2Error, InvalidHashError):
+            return not self._hasher.check_needs_rehash(hashed)
+        except InvalidHashError:
             return False
 
     @contextlib.contextmanager
@@ -100,7 +110,11 @@ class Passwords:
 
 
 class Access:
-    """Knows principals by their `Authorization` header. Thread-safe."""
+    """Knows principals by their `Authorization` header. Thread-safe.
+
+    `listed`: users of the password file; the catalog's go first. `before`: what this one takes the place of, with its
+    counts of failed logins.
+    """
 
     def __init__(
         self,
@@ -109,10 +123,13 @@ class Access:
         open_reading: bool,
         clock: Callable[[], float] = time.time,
         logins: LoginLimits | None = None,
+        listed: Mapping[str, Entry] = MappingProxyType({}),
+        before: Access | None = None,
     ) -> None:
         self.open_reading = open_reading
-        self._logins = logins or LoginLimits()
-        self.passwords = Passwords()
+        self.listed = listed
+        self._logins: LoginLimits = logins or (before._logins if before else LoginLimits())
+        self.passwords: Passwords = before.passwords if before else Passwords()
         self._catalog, self._clock = catalog, clock
         self._anonymous = Principal(None, frozenset({"read"}) if open_reading else frozenset())
         self._key = secrets.token_bytes(32)  # what is remembered is of no use outside this process
@@ -168,11 +185,14 @@ class Access:
 
     def _by_password(self, user: str, password: str, client: str) -> Principal:
         self._logins.check(user, client)  # others may have failed there while this one waited for its turn
-        known = self._catalog.user(user)
-        if not self.passwords.verify(known.password_hash if known else None, password):
+        known, listed = self._catalog.user(user), self.listed.get(user)
+        hashed = known.password_hash if known else listed.hash if listed else None
+        if not self.passwords.verify(hashed, password):
             self._logins.failed(user, client)
             raise Denied(_WRONG, anonymous=True)
         self._logins.succeeded(user, client)
+        if known is None and listed is not None:
+            return Principal(user, RIGHTS["read" if listed.read_only else "upload"])
         return self._of_user(user, "admin")
 
     def _token(self, text: str) -> Token:
@@ -188,7 +208,8 @@ class Access:
         user = self._catalog.user(name)
         if user is None:
             raise Denied(_WRONG, anonymous=True)
-        return Principal(name, RIGHTS["admin" if user.admin else "upload"] & RIGHTS[scope])
+        most = "admin" if user.admin else "read" if user.read_only else "upload"
+        return Principal(name, RIGHTS[most] & RIGHTS[scope])
 
     def _fingerprint(self, authorization: str) -> bytes:
         return hashlib.blake2b(authorization.encode("utf-8", "surrogateescape"), key=self._key, digest_size=16).digest()

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
+from caseus.binds import Bind, TcpBind
 from caseus.errors import CaseusError
 from caseus.keys import KEYS
 from caseus.upstreams import UpstreamConfig, beside, show_upstreams
@@ -24,7 +25,12 @@ PASSWORD_FILE = "CASEUS_ADMIN_PASSWORD_FILE"  # noqa: S105  (a variable's name)
 EXTRA_NAMES = frozenset({"CASEUS_CONFIG", PASSWORD_FILE})
 """Environment names that are no key."""
 
-PER_INDEX = frozenset({"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "read"})
+PER_INDEX = frozenset(
+    {"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "watch", "read"}
+)
+
+PATHS = frozenset({"root", "tls_cert", "tls_key", "passwd"})
+"""Keys whose value, in a file, is relative to that file."""
 
 UPSTREAM_TABLES = "upstreams"
 """In a file, `upstream` as an array of tables."""
@@ -42,6 +48,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     root: Path
     host: str
     port: int
+    bind: tuple[Bind, ...]
+    """In place of `host` and `port`, if any."""
+    bind_mode: int
+    """Of unix sockets."""
+    tls_cert: Path | None
+    tls_key: Path | None
+    """None: the key is in `tls_cert`."""
     upstreams: tuple[UpstreamConfig, ...]
     """The key `upstream`, in the order in which they are asked."""
     upstream_ttl: float
@@ -50,7 +63,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Patterns of names whose files are merged from all upstreams."""
     keep_removed: bool
     private: tuple[str, ...]
+    watch: bool
+    """Whether what people do in the folder of the files is taken over."""
     read: Literal["all", "users"]
+    passwd: Path | None
+    """A password file, whose users may log in beside the catalog's."""
     max_file_bytes: int
     cache_bytes: int | None
     """None: the smaller of 20 GiB and half the free disk at start."""
@@ -60,6 +77,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...]
     """Addresses or networks."""
     workers: int
+    max_clients: int | None
+    """None: as many as the limit of open files allows, within reason."""
+    http2: bool
+    no_fsync: bool
+    """What is answered for may be lost in a power cut."""
+
+    @property
+    def binds(self) -> tuple[Bind, ...]:
+        """Where to listen."""
+        return self.bind or (TcpBind(self.host, self.port),)
 
 
 class Setting(NamedTuple):
@@ -101,6 +128,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | N
     values, file = _gather(flags, environ, file)
     parsed = {key: _parse(key, raw) for key, raw in values.items()}
     settings = {key: Setting(key, parsed[key], _show(key, raw, parsed[key]), raw.source) for key, raw in values.items()}
+    _check_together(settings)
     upstreams = parsed.pop("upstream")
     return Loaded(Config(upstreams=cast(Any, upstreams), **cast(Any, parsed)), settings, file)
 
@@ -180,9 +208,10 @@ def _from_file(file: Path) -> dict[str, _Raw]:
             raise ConfigError(f"{key}: belongs to no index: move it out of [index.main], to the top of {file}")
         if key in table:
             raise ConfigError(f"{key}: given twice, at the top and under [index.main], in {file}")
-    root = table.get("root")
-    if isinstance(root, str) and root and not root.startswith("~"):  # beside the file, wherever caseus was started
-        table["root"] = str(file.parent / root)
+    for key in PATHS:
+        path = table.get(key)
+        if isinstance(path, str) and path and not path.startswith("~"):  # beside the file, wherever caseus was started
+            table[key] = str(file.parent / path)
     return {key: _Raw(value, str(file)) for key, value in (table | main).items()}
 
 
@@ -224,6 +253,31 @@ def _parse(key: str, raw: _Raw) -> object:
         return KEYS[key].parse(raw.value)
     except (ValueError, CaseusError) as error:
         raise ConfigError(mask(f"{key}: {error} (from {raw.source})")) from None
+
+
+def _check_together(settings: Mapping[str, Setting]) -> None:
+    """What can't go together."""
+    bind = settings["bind"]
+    for other in (settings["host"], settings["port"]):
+        if bind.value and _kind(other.source) == _kind(bind.source):
+            raise ConfigError(f"{other.key}: {bind.key} takes its place: give one of them (from {other.source})")
+    if settings["http2"].value:
+        source = settings["http2"].source
+        if settings["tls_cert"].value is None:
+            raise ConfigError(f"http2: clients speak it over TLS only: give tls_cert too (from {source})")
+        others = [each for each in cast(tuple[Bind, ...], bind.value) if not isinstance(each, TcpBind)]
+        if others:
+            raise ConfigError(f"http2: it is spoken on ports only: take {others[0]} from bind (from {source})")
+    key, cert = settings["tls_key"], settings["tls_cert"]
+    if key.value is not None and cert.value is None:
+        raise ConfigError(f"tls_key: a key without a certificate: give tls_cert too (from {key.source})")
+
+
+def _kind(source: str) -> str:
+    """flag, environment, file or default: where a setting came from."""
+    if source == "default":
+        return source
+    return "flag" if source.startswith("--") else "environment" if source.startswith("CASEUS_") else "file"
 
 
 def _show(key: str, raw: _Raw, value: object) -> str:

@@ -68,7 +68,7 @@ class Local:
                 raise NotFound(f"no project {name} is published here", validity)
             if not serial:  # claimed by a first upload that runs: that moves no serial
                 validity = Validity(serials=validity.serials, until=self._catalog.clock())
-        versions = sorted({file.version for file in files}, key=Version)
+        versions = sorted({file.version for file in files}, key=lambda version: (Version(version), version))
         return Project(
             name=name, files=tuple(_file(file) for file in files), versions=tuple(versions), validity=validity
         )

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from caseus.binds import Bind, TcpBind, parse_bind, parse_host, parse_port
 from caseus.names import check_pattern
-from caseus.units import format_duration, format_size, parse_duration, parse_size
+from caseus.units import format_duration, format_size, parse_duration, parse_lifetime, parse_size
 from caseus.upstreams import parse_upstreams
 
-_HOST = re.compile(r"[A-Za-z0-9._:%-]+\Z")
+_OCTAL = re.compile(r"[0-7]{3,4}\Z")
+MOST_WORKERS = 64
+MOST_AUTO_WORKERS = 4
+
 _URL = re.compile(r"[!-~]+\Z")
 
 
@@ -65,17 +69,48 @@ def _path(value: object) -> Path:
 
 
 def _host(value: object) -> str:
-    host = _text(value).removeprefix("[").removesuffix("]")
-    if not _HOST.match(host):
-        raise ValueError(f"{host!r} is no name or address of a host")
-    return host
+    return parse_host(_text(value))
 
 
 def _port(value: object) -> int:
-    port = _whole(value)
-    if port > 65_535:
-        raise ValueError(f"{port} is no port: give 1 to 65535, or 0 for a free one")
-    return port
+    return parse_port(_number(value))
+
+
+def _binds(value: object) -> tuple[Bind, ...]:
+    binds = tuple(map(parse_bind, _texts(value)))
+    for bind in binds:
+        if binds.count(bind) > 1 and not (isinstance(bind, TcpBind) and bind.port == 0):
+            raise ValueError(f"{bind} is given twice")
+    return binds
+
+
+def _show_binds(value: tuple[Bind, ...]) -> str:
+    return " ".join(map(str, value))
+
+
+def _mode(value: object) -> int:
+    """Octal digits, as chmod takes them; TOML's own octal numbers (0o660) too."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        mode = value
+    else:
+        text = _text(value)
+        if not _OCTAL.match(text):
+            raise ValueError(f"{text!r} is no mode of a file: write octal digits, such as 660")
+        mode = int(text, 8)
+    if not 0o600 <= mode <= 0o777:
+        raise ValueError(f"{mode:o} is no mode of a socket: give 600 to 777")
+    return mode
+
+
+def _show_mode(value: int) -> str:
+    return f"{value:o}"
+
+
+def _clients(value: object) -> int:
+    clients = _whole(value)
+    if not clients:
+        raise ValueError("0 would refuse everybody: give more")
+    return clients
 
 
 def _patterns(value: object) -> tuple[str, ...]:
@@ -118,6 +153,10 @@ def _duration(value: object) -> float:
     return parse_duration(_number(value))
 
 
+def _lifetime(value: object) -> float:
+    return parse_lifetime(_number(value))
+
+
 def _public_url(value: object) -> str:
     text = _text(value)
     parts = urlsplit(text)
@@ -129,34 +168,52 @@ def _public_url(value: object) -> str:
     return text.rstrip("/") + "/"
 
 
-def _networks(value: object) -> tuple[str, ...]:
-    return tuple(
-        str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text)) for text in _texts(value)
-    )
+def _proxies(value: object) -> tuple[str, ...]:
+    return tuple(map(_proxy, _texts(value)))
+
+
+def _proxy(text: str) -> str:
+    """An address, a network, or `unix`: whoever connects by a unix socket."""
+    if text == "unix":
+        return text
+    return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
 
 
 def _workers(value: object) -> int:
-    if _whole(value) != 1:
-        raise ValueError("this version runs one worker: give 1 or leave it out")
-    return 1
+    """`auto`: one for each core that this process may use, at most MOST_AUTO_WORKERS."""
+    if value == "auto":
+        return max(1, min(MOST_AUTO_WORKERS, len(os.sched_getaffinity(0))))
+    workers = _whole(value)
+    if not 1 <= workers <= MOST_WORKERS:
+        raise ValueError(f"{workers} workers: give 1 to {MOST_WORKERS}, or `auto`")
+    return workers
 
 
 KEYS: Mapping[str, Key] = {
     "root": Key(None, _path),
     "host": Key("127.0.0.1", _host),
     "port": Key(8080, _port),
+    "bind": Key([], _binds, _show_binds, many=True),
+    "bind_mode": Key("660", _mode, _show_mode),
+    "tls_cert": Key(None, _path),
+    "tls_key": Key(None, _path),
     "upstream": Key("pypi", parse_upstreams, many=True),
-    "upstream_ttl": Key(600, _duration, format_duration),
+    "upstream_ttl": Key(600, _lifetime, format_duration),
     "upstream_stale": Key(60, _duration, format_duration),
     "union": Key([], _patterns, " ".join, many=True),
     "keep_removed": Key(False, _switch, _show_switch),
     "private": Key([], _patterns, " ".join, many=True),
+    "watch": Key(False, _switch, _show_switch),
     "read": Key("all", _read),
+    "passwd": Key(None, _path),
     "max_file_bytes": Key("1GiB", _file_size, format_size),
     "cache_bytes": Key(None, _size, format_size),
     "grace": Key(30, _duration, format_duration),
     "public_url": Key(None, _public_url),
-    "trusted_proxies": Key([], _networks, " ".join, many=True),
+    "trusted_proxies": Key([], _proxies, " ".join, many=True),
     "workers": Key(1, _workers),
+    "max_clients": Key(None, _clients),
+    "http2": Key(False, _switch, _show_switch),
+    "no_fsync": Key(False, _switch, _show_switch),
 }
 """Every key, in the order of `caseus config show`."""

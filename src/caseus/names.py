@@ -46,6 +46,7 @@ RESERVED_SEGMENTS = frozenset(
 )  # fmt: skip
 """First segments of our own URLs: no index may be so named."""
 
+_USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")
 _INDEX_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~()@=,-]*\Z")
 _PATTERN = re.compile(r"[A-Za-z0-9._*?\[\]!-]+\Z")
@@ -160,6 +161,20 @@ def check_index_name(name: str) -> str:
         raise Invalid(f"invalid index name {name!r}: use a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")
     if name in RESERVED_SEGMENTS:
         raise Invalid(f"index name {name!r} is taken by a URL of caseus: choose another")
+    return name
+
+
+def check_user_name(name: str) -> str:
+    """The name itself if a user may have it, else Invalid, without the name: in a damaged file it may be a secret.
+
+    Users and indexes share one name space.
+    """
+    if name == "__token__":
+        raise Invalid("__token__ is what clients call a token: choose another user name")
+    if name == "main":
+        raise Invalid("main is the name of an index, and users and indexes share one name space: choose another")
+    if not _USER_NAME.match(name):
+        raise Invalid("invalid user name: use letters, digits and ._@- only, at most 64, with a letter or digit first")
     return name
 
 

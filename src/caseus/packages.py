@@ -71,11 +71,14 @@ class PackageLists:
         """Replace the list of each (tree, project) that is published here."""
         for tree, project in sorted(changes):
             if tree.startswith("files/"):
-                text = io.BytesIO(self._text(tree, project))
-                self._store.replace(packages_key(tree, project), text, durable=durable)
+                key, text = packages_key(tree, project), self._text(tree, project)
+                if text:
+                    self._store.replace(key, io.BytesIO(text), durable=durable)
+                else:  # of a name that was only reserved, or forgotten
+                    self._store.delete(key)
 
     def settle(self) -> bool:
-        """Make durable what was written, after writing what a kill, or a full disk, left out; a few hundred lists.
+        """Make durable what was written, after writing what a kill, or a full disk, left out; a hundred lists.
 
         Whether there are more. Only under the lock of all who write lists.
         """
@@ -83,7 +86,7 @@ class PackageLists:
         behind = self._catalog.hosted_changes(self._catalog.listed, _AT_ONCE)
         written = self._catalog.written
         self.write([(tree, project) for tree, project, number in behind if number > written], durable=False)
-        self._store.sync((packages_key(tree, project) for tree, project, _ in behind))
+        self._store.sync(packages_key(tree, project) for tree, project, _ in behind)
         more = len(behind) == _AT_ONCE
         done = behind[-1][2] if more else serial
         self._catalog.written = max(written, done)
@@ -92,10 +95,13 @@ class PackageLists:
 
     def is_current(self, tree: str, project: str) -> bool:
         """Whether the list says what the catalog does. Where a server runs, a "no" is sure only in `Catalog.alone`."""
+        text = self._text(tree, project)
         try:
             with self._store.open(packages_key(tree, project)) as blob:
-                return b"".join(iter(blob.read, b"")) == self._text(tree, project)
-        except (NotFound, Unavailable):
+                return b"".join(iter(blob.read, b"")) == text
+        except NotFound:
+            return not text
+        except Unavailable:
             return False
 
     def _text(self, tree: str, project: str) -> bytes:
@@ -139,4 +145,5 @@ def _tombstone(tombstone: Tombstone) -> Line:
         hash=f"sha256={tombstone.sha256}",
         deleted=tombstone.deleted,
         deleted_reason=tombstone.reason or None,
+        yanked_reason=tombstone.yanked,
     )

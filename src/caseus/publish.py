@@ -15,10 +15,10 @@ from typing import Literal
 import structlog
 from packaging.version import InvalidVersion, Version
 
-from caseus.catalog import Catalog, Claim, ClaimState, HostedFile
+from caseus.catalog import Catalog, Claim, ClaimState, HostedFile, Tombstone
 from caseus.checks import Checked, check_upload
 from caseus.checks.form import Form
-from caseus.errors import Busy, CaseusError, Conflict, Invalid, NotFound
+from caseus.errors import Busy, CaseusError, Conflict, Denied, Invalid, NotFound
 from caseus.names import is_filename, normalize
 from caseus.storage import Staged, Storage, file_key, hosted_tree
 
@@ -41,7 +41,7 @@ class Publisher:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.tree = hosted_tree(index)
+        self.index, self.tree = index, hosted_tree(index)
         self._catalog, self._store = catalog, store
         self.displaces = tuple(displaces)
         self._clock, self._sleep = clock, sleep
@@ -56,10 +56,11 @@ class Publisher:
         """Check what was staged and give it its name; durable and listed when this returns.
 
         "unchanged": the very bytes were published before. Invalid (every fault at once), Conflict (the name has other
-        bytes, or had), Busy (another upload of the name runs), Unavailable.
+        bytes, or had), Denied (others upload to this project), Busy (another upload of the name runs), Unavailable.
         """
         with staged.reader() as reader:
             checked = check_upload(form, filename, reader, staged.digests, signature=signature)
+        self._check_uploader(actor, checked.project)
         return self.take(staged, checked, filename=filename, signature=signature, actor=actor)
 
     def take(
@@ -72,13 +73,17 @@ class Publisher:
         signature: bytes | None = None,
         uploaded: float | None = None,
         yanked: str | None = None,
+        owner: str | None = None,
     ) -> Literal["published", "unchanged"]:
         """Give its name to what was staged and found good; `publish` without the checks of an upload.
 
         `uploaded`: Unix seconds, None for now. `yanked`: the reason with which it is born yanked, "" for none given.
-        Conflict, Busy, Unavailable.
+        `owner`: of a claim on the name that the caller has already. Conflict, Busy, Unavailable.
         """
-        owner = secrets.token_hex(8)
+        owner = owner or secrets.token_hex(8)
+        if uploaded is None:
+            uploaded = self._clock()
+        staged.stamp(uploaded)  # who looks at the folder sees it, and so does who touches it there (`watch`)
         claim = self._claim(staged, checked.project, filename, owner)
         if claim.state is ClaimState.PUBLISHED:
             return "unchanged"
@@ -92,7 +97,7 @@ class Publisher:
             size=staged.size,
             md5=staged.digests["md5"],
             blake2b_256=staged.digests["blake2b_256"],
-            uploaded=self._clock() if uploaded is None else uploaded,
+            uploaded=uploaded,
             uploader=actor,
             requires_python=checked.requires_python,
             metadata_sha256=hashlib.sha256(metadata).hexdigest() if metadata is not None else None,
@@ -105,6 +110,14 @@ class Publisher:
             self._catalog.release(self.tree, filename, owner)
             raise
         return "published"
+
+    def _check_uploader(self, name: str, project: str) -> None:
+        uploaders = self._catalog.uploaders(self.tree, project)
+        if not uploaders or name in uploaders:
+            return
+        user = self._catalog.user(name)
+        if user is None or not user.admin:
+            raise Denied(f"{name} may not upload to {project}: ask one of its uploaders, or an administrator")
 
     def _claim(self, staged: Staged, project: str, filename: str, owner: str) -> Claim:
         """T1, beside the fsync of a large file: mine, or the very bytes are there already. Busy."""
@@ -149,15 +162,15 @@ class Publisher:
             self._forget(f"{tree}/{file.project}/")
 
     def _place_bytes(self, data: bytes, key: str, filename: str, owner: str) -> None:
-        """Give a sidecar its name, as the file is given its own."""
+        """Give a sidecar its name, as the file is given its own; but what says the same there already may stay."""
         staged = self._store.stage()
         try:
             staged.write(data)
-            self._place(staged, key, filename, owner)
+            self._place(staged, key, filename, owner, keep_same=True)
         finally:
             staged.close()
 
-    def _place(self, staged: Staged, key: str, filename: str, owner: str) -> None:
+    def _place(self, staged: Staged, key: str, filename: str, owner: str, *, keep_same: bool = False) -> None:
         """Create-if-absent. What is there already has no row (the claim says so): its upload was never answered.
 
         Not even if it is the same: nobody knows whether the disk took it, and it does not tell twice that it failed.
@@ -167,6 +180,8 @@ class Publisher:
                 staged.link(key)
                 return
             except Conflict:
+                if keep_same and staged.holds(key):
+                    return
                 self._catalog.with_claim(self.tree, filename, owner, lambda: self._store.set_aside(key, ""))
         raise Busy(f"another upload of {filename} runs: try again", retry_after=1)
 
@@ -203,6 +218,15 @@ class Publisher:
     def unyank(self, files: Sequence[HostedFile], actor: str) -> None:
         """Take the mark off."""
         self._catalog.yank(files, None, actor=actor)
+
+    def grave(self, filename: str) -> Tombstone:
+        """What is left of a deleted file. NotFound if none was deleted, Conflict if one is published."""
+        grave = self._catalog.tombstone(self.tree, filename)
+        if grave is not None:
+            return grave
+        if self._catalog.find_file(self.tree, filename) is not None:
+            raise Conflict(f"{filename} is published: delete it first")
+        raise NotFound(f"no file {filename!a} was deleted here")
 
     def delete(self, files: Sequence[HostedFile], reason: str, actor: str) -> None:
         """Replace by tombstones: the names stay ours, and never serve other bytes."""

@@ -5,24 +5,30 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Literal
 
 import msgspec
 
 from caseus.catalog import Catalog
-from caseus.catalog.rows import FetchedFile, HostedFile
+from caseus.catalog.rows import FetchedFile, HostedFile, Tombstone
 from caseus.errors import CaseusError, NotFound
 from caseus.names import SIDECARS
 from caseus.packages import PackageLists
-from caseus.storage import Storage, file_key, packages_key
+from caseus.storage import MARKERS, Storage, file_key, packages_key
 
-Kind = Literal["missing", "wrong size", "wrong digest", "unreadable", "outdated", "extra", "journal"]
+Kind = Literal[
+    "missing", "wrong size", "wrong digest", "unreadable", "outdated", "extra", "changed", "journal", "catalog"
+]
+CATALOG = "catalog.sqlite"
+
+_NO_FILES = ("packages.jsonl", *MARKERS)
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """Something that is not as it was: `key` is the file's in the store, or "journal"."""
+    """Something that is not as it was: `key` is the file's in the store, "journal" or CATALOG."""
 
     kind: Kind
     key: str
@@ -30,8 +36,12 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 def count_files(catalog: Catalog) -> int:
-    """How many times `verify` will say that it has seen a file."""
-    return sum(1 for _ in catalog.all_hosted()) + sum(1 for _ in catalog.all_fetched())
+    """How many times `verify` will say that it has seen a file, as far as a damaged catalog can tell."""
+    count = 0
+    with suppress(CaseusError):
+        for _ in chain(catalog.all_hosted(), catalog.all_fetched()):
+            count += 1
+    return count
 
 
 def verify(
@@ -46,6 +56,30 @@ def verify(
     What looks damaged is looked at again where a running server may just have changed it; `settle` waits for an
     upload whose bytes are already there to get its row.
     """
+    sound = True
+    for damage in chain(
+        (Damage("catalog", CATALOG, fault) for fault in catalog.faults()),
+        _as_far_as_it_goes(_all_hosted(catalog, storage, seen)),
+        _as_far_as_it_goes(_all_fetched(catalog, storage, seen)),
+        _as_far_as_it_goes(_outdated(catalog, PackageLists(catalog, storage))),
+        _as_far_as_it_goes(_put_back(catalog, storage)),
+        _as_far_as_it_goes(_journal(catalog)),
+    ):
+        sound = sound and damage.kind != "catalog"
+        yield damage
+    if sound:  # else it may be the catalog that has lost them
+        yield from _extras(catalog, storage, settle)
+
+
+def _as_far_as_it_goes(damages: Iterator[Damage]) -> Iterator[Damage]:
+    """Rows that can't be read, or say what nobody ever wrote there, end what is looked at in their order."""
+    try:
+        yield from damages
+    except CaseusError as error:
+        yield Damage("catalog", CATALOG, str(error))
+
+
+def _all_hosted(catalog: Catalog, storage: Storage, seen: Callable[[], None]) -> Iterator[Damage]:
     for hosted in catalog.all_hosted():
         damages = _hosted_damages(storage, hosted)
         if damages:
@@ -53,15 +87,14 @@ def verify(
             if now is not None and now.sha256 == hosted.sha256:
                 yield from damages
         seen()
+
+
+def _all_fetched(catalog: Catalog, storage: Storage, seen: Callable[[], None]) -> Iterator[Damage]:
     for fetched in catalog.all_fetched():
         damages = _fetched_damages(storage, fetched)
         if damages and catalog.fetched(fetched.tree, fetched.project, fetched.filename) == fetched:
             yield from damages
         seen()
-    yield from _outdated(catalog, PackageLists(catalog, storage))
-    yield from _extras(catalog, storage, settle)
-    for fault in catalog.check_journal():
-        yield Damage("journal", "journal", fault)
 
 
 def _hosted_damages(storage: Storage, row: HostedFile) -> list[Damage]:
@@ -110,6 +143,34 @@ def _outdated(catalog: Catalog, lists: PackageLists) -> Iterator[Damage]:
             yield Damage("outdated", packages_key(tree, project), "it does not say what the catalog says")
 
 
+def _journal(catalog: Catalog) -> Iterator[Damage]:
+    for fault in catalog.check_journal():
+        yield Damage("journal", "journal", fault)
+
+
+def _put_back(catalog: Catalog, storage: Storage) -> Iterator[Damage]:
+    """Other bytes under a name that was used before."""
+    for grave in catalog.all_tombstones():
+        if is_put_back(storage, grave) and catalog.tombstone(grave.tree, grave.filename) == grave:
+            key = file_key(grave.tree, grave.project, grave.filename)
+            detail = (
+                f"not served, the name had other bytes before: delete it, or `caseus project forget {grave.filename}`"
+            )
+            yield Damage("changed", key, detail)
+
+
+def is_put_back(storage: Storage, grave: Tombstone) -> bool:
+    """Whether the name holds other bytes than those that were deleted, which `caseus gc` takes: somebody's."""
+    try:
+        with storage.open(file_key(grave.tree, grave.project, grave.filename)) as blob:
+            digest = hashlib.sha256()
+            while data := blob.read():
+                digest.update(data)
+    except (CaseusError, OSError):
+        return False
+    return digest.hexdigest() != grave.sha256
+
+
 def _extras(catalog: Catalog, storage: Storage, settle: Callable[[], None]) -> Iterator[Damage]:
     """Files under `files/` that no row knows."""
     suspects = list(_unknown(catalog, storage.keys("files/")))
@@ -127,7 +188,7 @@ def _unknown(catalog: Catalog, keys: Iterator[str] | list[str]) -> Iterator[str]
         known = {file.filename for file in files} | {grave.filename for grave in catalog.tombstones(tree, project)}
         for key in group:
             name = key.rpartition("/")[2]
-            if name != "packages.jsonl" and name not in known and _main_name(name) not in known:
+            if name not in _NO_FILES and name not in known and _main_name(name) not in known:
                 yield key
 
 

@@ -1,4 +1,4 @@
-"""Wrappers for several upstreams behind one URL: which names one may answer for, and which names' files are merged."""
+"""Wrappers of indexes: several upstreams behind one URL, files that are gone from pages, pages asked for anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from packaging.utils import NormalizedName
 
-from caseus.errors import NotFound, Unavailable
+from caseus.errors import NotFound
 from caseus.index import Index
 from caseus.model import File, Project, Status, Validity
 from caseus.names import NamePatterns, split_sidecar, unique_versions
@@ -86,26 +86,57 @@ class Union:
 
     def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
         """The owner of the file answers, for its sidecars too: another's signature would be of other bytes."""
-        base, _ = split_sidecar(filename)
+        base, ending = split_sidecar(filename)
         for index in self._indexes:
             try:
-                owns = any(file.filename == base for file in index.project(name).files)
-            except NotFound:
-                continue
-            except Unavailable as unsure:
-                try:
-                    return index.open(name, filename, start, stop)  # it may have the file all the same
-                except NotFound:
-                    raise unsure from None
-            if owns:
                 return index.open(name, filename, start, stop)
+            except NotFound:
+                if _may_lack(base, ending) and _lists(index, name, base):
+                    raise
         raise NotFound(f"nobody lists a file {filename} of {name}")
+
+
+def _may_lack(filename: str, ending: str) -> bool:
+    """Whether an index may list the file and have no such thing beside it. To know that is dear: it is a long list."""
+    return bool(ending) and not (ending == ".metadata" and filename.endswith(".whl"))
+
+
+def _lists(index: Index, name: NormalizedName, filename: str) -> bool:
+    try:
+        return any(file.filename == filename for file in index.project(name).files)
+    except NotFound:
+        return False
 
 
 def _status(found: Sequence[Project]) -> tuple[Status, str | None]:
     """Of the first whose files are offered: PEP 792's quarantine empties a project, and says nothing of others'."""
     first = next((project for project in found if project.status != "quarantined"), found[0])
     return first.status, first.status_reason
+
+
+class Refreshing:
+    """An index whose pages are asked for anew each time: `anew` is the same index over upstreams that are always asked.
+
+    A file is what its page listed, so that it is asked for as ever, and only if nobody lists it yet, anew.
+    """
+
+    def __init__(self, index: Index, anew: Index) -> None:
+        self._index, self._anew = index, anew
+
+    def knows(self, name: NormalizedName) -> bool:
+        return self._anew.knows(name)
+
+    def projects(self) -> Iterator[NormalizedName]:
+        return self._index.projects()
+
+    def project(self, name: NormalizedName) -> Project:
+        return self._anew.project(name)
+
+    def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
+        try:
+            return self._index.open(name, filename, start, stop)
+        except NotFound:
+            return self._anew.open(name, filename, start, stop)
 
 
 class Keeper(Protocol):

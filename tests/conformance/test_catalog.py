@@ -459,6 +459,18 @@ def test_a_kill_in_a_migration_leaves_a_root_that_the_next_start_opens(tmp_path:
     catalog.close()
 
 
+def older(path: Path) -> None:
+    """Makes a catalog of the first schema of it, if it is none yet."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        if connection.execute("SELECT version_num FROM alembic_version").fetchone() == (schema.HEAD,):
+            connection.executescript(
+                "ALTER TABLE users DROP COLUMN read_only; DROP TABLE uploaders; DROP TABLE aliases;"
+                "DROP TABLE markers; ALTER TABLE tombstones DROP COLUMN yanked;"
+                "ALTER TABLE fetched_files DROP COLUMN has_sig"
+            )
+            connection.execute("UPDATE alembic_version SET version_num = '0001'")
+
+
 def test_an_older_catalog_is_backed_up_before_it_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = Catalog.open(tmp_path)
     published(catalog)
@@ -474,6 +486,38 @@ def test_an_older_catalog_is_backed_up_before_it_is_migrated(tmp_path: Path, mon
         Catalog.open(tmp_path)
     with closing(sqlite3.connect(tmp_path / f"catalog.sqlite.before-{schema.HEAD}")) as backup:
         assert backup.execute("SELECT count(*) FROM files").fetchone() == (1,)
+
+
+def test_a_catalog_of_the_first_schema_is_migrated(tmp_path: Path) -> None:
+    """Users of a caseus that knew neither read-only users nor uploaders."""
+    catalog = Catalog.open(tmp_path)
+    file = published(catalog)
+    catalog.add_user("alice", password_hash="x", admin=True, actor="test")
+    catalog.close()
+    older(tmp_path / "catalog.sqlite")
+    catalog = Catalog.open(tmp_path)
+    assert catalog.user("alice") == msgspec.structs.replace(catalog.users()[0], admin=True, read_only=False)
+    assert catalog.hosted_files(MAIN, "acme") == [file] and catalog.uploaders(MAIN, "acme") == []
+    catalog.add_user("eve", password_hash="x", read_only=True, actor="test")
+    catalog.close()
+
+
+def test_accounts_of_a_catalog_of_the_first_schema_are_adopted(tmp_path: Path) -> None:
+    for name in ("old", "new0", "new1"):
+        (tmp_path / name).mkdir()
+    catalog = Catalog.open(tmp_path / "old")
+    catalog.add_user("alice", password_hash="x", admin=True, actor="test")
+    catalog.change_uploaders(MAIN, "acme", add=["alice"], actor="test")
+    catalog.add_alias("mia/dev", "main", actor="test")
+    catalog.close()
+    for number in range(2):
+        with_accounts = Catalog.open(tmp_path / f"new{number}")
+        assert with_accounts.adopt_accounts(tmp_path / "old/catalog.sqlite", actor="test") == 1
+        assert [(user.name, user.admin, user.read_only) for user in with_accounts.users()] == [("alice", True, False)]
+        assert with_accounts.uploaders(MAIN, "acme") == ["alice"][number:]
+        assert with_accounts.alias("mia/dev") == ("main", None)[number]
+        with_accounts.close()
+        older(tmp_path / "old/catalog.sqlite")
 
 
 def test_processes_that_write_at_once_all_succeed(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from caseus.errors import NotFound, Unavailable
+from caseus.errors import Conflict, NotFound, Unavailable
 from caseus.index import Index
+from caseus.render.links import best_hash
 from caseus.storage import file_key
+from caseus.upstream.digests import digest_of
 from conformance.index_conformance import (
     ALPHA,
     ALPHA_METADATA,
@@ -325,3 +328,33 @@ class TestFiles:
         key = file_key(proxied.proxy.tree, "alpha", ALPHA_WHEEL[0])
         proxied.store.replace(key, io.BytesIO(ALPHA_WHEEL[1][:100]))
         assert read_all(proxied.proxy.open(ALPHA, ALPHA_WHEEL[0])) == ALPHA_WHEEL[1]
+
+
+@pytest.mark.parametrize("style", ["json", "html"])
+@pytest.mark.parametrize("algorithm", ["md5", "sha512", "blake2b_256", "sha1"])
+def test_a_file_without_sha256_gets_it_at_its_first_download(
+    proxied: Proxied, upstream: FakeUpstream, algorithm: str, style: Literal["json", "html"]
+) -> None:
+    """Whatever else the upstream tells stays, and the page's serial moves, so that ready pages are made anew."""
+    upstream.style = style
+    data = ALPHA_WHEEL[1]
+    told = {algorithm: digest_of(algorithm, data)}
+    upstream.projects["alpha"] = [(*ALPHA_WHEEL, Options(hashes=told))]
+    before = proxied.proxy.project(ALPHA)
+    assert before.files[0].hashes == told
+    read_all(proxied.proxy.open(ALPHA, ALPHA_WHEEL[0]))
+    after = proxied.proxy.project(ALPHA)
+    assert after.files[0].hashes == told | {"sha256": hashlib.sha256(data).hexdigest()}
+    assert best_hash(after.files[0].hashes) == f"sha256={hashlib.sha256(data).hexdigest()}"
+    assert not proxied.catalog.is_current(before.validity, proxied.clock())
+
+
+def test_what_an_import_knew_binds(proxied: Proxied, upstream: FakeUpstream) -> None:
+    """Its sha256 is served, and bytes with another one are refused; the size is the upstream's own word."""
+    proxied.catalog.save_known(proxied.proxy.tree, "alpha", ALPHA_WHEEL[0], sha256="0" * 64)
+    file = next(file for file in proxied.proxy.project(ALPHA).files if file.filename == ALPHA_WHEEL[0])
+    assert file.hashes["sha256"] == "0" * 64 and file.size == len(ALPHA_WHEEL[1])
+    with pytest.raises(Unavailable, match="another sha256"):
+        proxied.proxy.open(ALPHA, ALPHA_WHEEL[0])
+    with pytest.raises(Conflict):
+        proxied.catalog.save_known(proxied.proxy.tree, "alpha", ALPHA_WHEEL[0], sha256="1" * 64)

@@ -47,9 +47,15 @@ TABLE = (
     Row("project", "/simple/acme/", ALL, MEMBERS, NOBODY),
     Row("file", f"/simple/acme/{WHEEL}", ALL, MEMBERS, NOBODY),
     Row("file", f"/simple/acme/{WHEEL}.metadata", ALL, MEMBERS, NOBODY),
+    Row("view", "/refresh/", ALL, MEMBERS, NOBODY),
+    Row("view", "/norefresh/", ALL, MEMBERS, NOBODY),
+    Row("project", "/refresh/acme/", ALL, MEMBERS, NOBODY),
+    Row("file", f"/norefresh/acme/{WHEEL}", ALL, MEMBERS, NOBODY),
+    Row("signatures", "/gpgupdate/acme/", ALL, MEMBERS, NOBODY),
     Row("upload", "/legacy/", NOBODY, NOBODY, UPLOADERS),
     Row("livez", "/livez", ALL, ALL, NOBODY),
     Row("readyz", "/readyz", ALL, ALL, NOBODY),
+    Row("metrics", "/metrics", ALL, ALL, NOBODY),
     Row("", "/nothing/here/", NOTHING, NOTHING, NOTHING, NOTHING),
     Row("", "/simple/acme/x/y", NOTHING, NOTHING, NOTHING, NOTHING),
 )
@@ -82,16 +88,19 @@ def test_every_route_is_in_the_table() -> None:
     assert {row.kind for row in TABLE if row.kind} == set(METHODS)
 
 
+@pytest.mark.parametrize("rows", [TABLE[::2], TABLE[1::2]], ids=["even", "odd"])  # an address has its tries, too
 @pytest.mark.parametrize("read", ["all", "users"])
-def test_the_matrix(read: str) -> None:
+def test_the_matrix(read: str, rows: tuple[Row, ...]) -> None:
     wrong = {}
     with serving(read) as (server, credentials):
-        for row in TABLE:
-            prefixes = ("", "/main") if row.kind not in ("livez", "readyz") else ("",)
+        for row in rows:
+            prefixes = ("", "/main") if row.kind not in ("livez", "readyz", "metrics") else ("",)
             for prefix, method in itertools.product(prefixes, ("GET", "HEAD", "POST", *OTHERS)):
                 expected = row.other
                 if method == "POST":
                     expected = row.post
+                elif method == "HEAD" and row.kind == "signatures":
+                    expected = NOBODY  # it acts
                 elif method in ("GET", "HEAD"):
                     expected = row.read if read == "all" else row.closed
                 for role, status in zip(ROLES, expected, strict=True):
@@ -105,6 +114,23 @@ def test_the_matrix(read: str) -> None:
                     if answer.status == 405:
                         assert method not in answer.headers["allow"].split(", ")
     assert not wrong
+
+
+def test_users_who_may_only_read_and_uploaders_of_a_project() -> None:
+    with CaseusServer() as server:
+        mia, bob = server.add_user("mia", "camembert"), server.add_user("bob", "roquefort")
+        server.cli("project", "uploaders", "acme", "--add", "mia")
+        server.cli("user", "add", "eve", "--read-only", "--password-stdin", input="brie de meaux")
+        refused = upload(server.url, WHEEL, DATA, login=bob)
+        assert (refused.status, refused.reason) == (
+            403,
+            "bob may not upload to acme: ask one of its uploaders, or an administrator",
+        )
+        reader = upload(server.url, WHEEL, DATA, login=("eve", "brie de meaux"))
+        assert reader.status == 403 and reader.reason.startswith("eve may not upload with these credentials")
+        assert upload(server.url, WHEEL, DATA, login=mia).status == 200
+        assert upload(server.url, *make_wheel("acme", "2.0"), login=server.admin).status == 200
+        assert upload(server.url, *make_wheel("other", "1.0"), login=bob).status == 200
 
 
 def test_who_may_not_read_learns_nothing() -> None:

@@ -14,6 +14,7 @@ from caseus.errors import NotFound, Unavailable
 from caseus.index import Index
 from caseus.model import Project
 from caseus.names import NamePatterns, normalize
+from caseus.proxy import Proxy
 from caseus.site import Site, build
 from caseus.views import Only
 from conformance.index_conformance import (
@@ -184,7 +185,7 @@ class TestFirstThatKnows:
         assert caught.value.validity is not None
         assert not world.site.catalog.is_current(caught.value.validity, world.clock.now)
         world.first.projects["alpha"] = [WHEEL]
-        assert world.site._proxies[0].knows(ALPHA)  # nothing is remembered of the name
+        assert world.site.proxies[0].knows(ALPHA)  # nothing is remembered of the name
 
     def test_patterns_keep_an_upstream_out(self, make: Make) -> None:
         """It is not asked about other names, so that it can neither answer for them nor fail them."""
@@ -243,6 +244,19 @@ class TestUnion:
             world.index.open(TORCH, f"{mine[0]}.asc")
         assert world.second.count(world.second.file_path("torch", mine[0])) == 0
         assert world.second.count(world.second.file_path("torch", f"{mine[0]}.asc")) == 0
+
+    def test_no_list_of_files_is_made_to_open_one(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Some projects have ten thousand, and installers open METADATA by the dozen."""
+
+        def refuse(*_: object) -> Project:
+            raise AssertionError("a project was listed")
+
+        monkeypatch.setattr(Proxy, "project", refuse)
+        for filename, data in (self.PUBLIC, self.ACCELERATED):
+            assert read_all(world.index.open(TORCH, filename)) == data
+            assert b"Name: torch" in read_all(world.index.open(TORCH, f"{filename}.metadata"))
+        with pytest.raises(NotFound):
+            world.index.open(TORCH, "torch-99.zip")
 
     def test_one_that_fails_fails_all(self, world: World) -> None:
         """Half of the files would make clients choose another version."""

@@ -1,7 +1,8 @@
-"""Options and fixtures of the fault tests."""
+"""Fixtures of the fault tests."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,19 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROUNDS = 50
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rounds", type=int, default=ROUNDS, help="how often the kill tests kill (pytest tests/faults)")
-
-
-@pytest.fixture
-def rounds(request: pytest.FixtureRequest) -> int:
-    """How often to kill."""
-    found = request.config.getoption("--rounds", ROUNDS)  # unknown where pytest was not given this folder
-    assert isinstance(found, int)
-    return found
+from support.dying import Worker
 
 
 @pytest.fixture
@@ -33,3 +22,16 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="caseus-test-", dir=shared) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the system's takes longer than anything else where clients are made again and again."""
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)

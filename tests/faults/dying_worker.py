@@ -27,6 +27,10 @@ from caseus.catalog import Catalog, migration, schema
 from caseus.names import normalize
 from caseus.publish import Publisher
 from caseus.site import MAIN, Site, build
+from caseus.upkeep.backup import Backup
+from caseus.upkeep.reindex import out_of_use, rebuild
+from caseus.upkeep.restore import open_backup
+from caseus.upkeep.restore import restore as put_back
 from caseus.verify import verify
 from support.forms import form_for
 from support.packages import make_wheel
@@ -34,7 +38,7 @@ from support.web import make_config
 
 CALLS = (
     "write", "pwrite", "fsync", "link", "rename", "replace", "unlink", "mkdir", "rmdir", "open", "fchmod", "ftruncate",
-    "posix_fallocate",
+    "posix_fallocate", "chmod", "sendfile",
 )  # fmt: skip
 WRITES = ("BEGIN", "COMMIT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP", "PRAGMA WAL_CHECKPOINT")
 
@@ -67,7 +71,10 @@ class Steps:
             if self._count == self._die_at:
                 if self._torn and half is not None:
                     half()
-                os.kill(os.getpid(), signal.SIGKILL)
+                self.end()
+
+    def end(self, *_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _install(self) -> None:
         for name in CALLS:
@@ -89,6 +96,10 @@ class Steps:
 
             def execute(self, sql: str, *args: Any) -> Any:
                 return self.cursor().execute(sql, *args)
+
+            def backup(self, target: sqlite3.Connection, **kwargs: Any) -> None:
+                steps.take("copy", lambda: super(Connection, self).backup(target, pages=4, progress=steps.end))
+                super().backup(target, **kwargs)
 
         def connecting(*args: Any, **kwargs: Any) -> Any:
             return connect(*args, **({"factory": Connection} | kwargs))
@@ -166,7 +177,41 @@ def migrate(job: dict[str, Any], steps: Steps) -> None:
     catalog.close()
 
 
-JOBS = {"upload": upload, "start": start, "fill": fill, "migrate": migrate}
+def reindex(job: dict[str, Any], steps: Steps) -> None:
+    root = Path(job["root"])
+    with out_of_use(root):
+        steps.arm()
+        rebuild(root, actor="worker")
+        steps.say("rebuilt")
+
+
+def backup(job: dict[str, Any], steps: Steps) -> None:
+    """`root` is the folder of both, so that each try has a copy of both."""
+    folder = Path(job["root"])
+    steps.arm()
+    report = Backup(folder / "index", folder / "backup").run()
+    steps.say("backed up")
+    assert not report.damages, report
+
+
+def restore(job: dict[str, Any], steps: Steps) -> None:
+    folder = Path(job["root"])
+    manifest = open_backup(folder / "backup")
+    steps.arm()
+    damages = put_back(folder / "backup", folder / "restored", manifest)
+    steps.say("restored")
+    assert not damages, damages
+
+
+JOBS = {
+    "upload": upload,
+    "start": start,
+    "fill": fill,
+    "migrate": migrate,
+    "reindex": reindex,
+    "backup": backup,
+    "restore": restore,
+}
 
 
 def copy_migrations(folder: Path) -> Path:

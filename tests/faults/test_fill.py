@@ -15,6 +15,7 @@ import pytest
 
 from caseus.errors import BadRange, Unavailable
 from caseus.fill import HOLD_BACK
+from caseus.fill.part import Part
 from caseus.storage import Blob, State, file_key
 from support.proxied import ALPHA, LARGE, SMALL, Proxied, path_of, read_all, stored, until
 from support.upstream import FakeUpstream, Fault, Options
@@ -195,6 +196,19 @@ class TestBadUpstreams:
         upstream.heal()
         assert_refused(proxied, LARGE, "more than its 500000 bytes")
 
+    def test_a_range_behind_the_end_of_what_is_not_the_file(self, proxied: Proxied, upstream: FakeUpstream) -> None:
+        """Which bytes there are only the right file tells, so nothing is said of them before the verdict."""
+        gate = threading.Event()
+        told = Options(hashes={"sha256": hashlib.sha256(LARGE[1]).hexdigest()}, size=False)
+        upstream.projects["alpha"] = [(LARGE[0], b"short", told)]
+        upstream.fail(Fault("slow", gate=gate), path_of(LARGE))
+        blob = proxied.proxy.open(ALPHA, LARGE[0], 1000)
+        until(lambda: any(b'"size":5' in path.read_bytes() for path in proxied.fill_folder.glob("*.json")))
+        assert blob.available() == (b"", State.WAITING)
+        gate.set()
+        with pytest.raises(Unavailable, match="wrong sha256"):
+            drain(blob)
+
     def test_every_reader_is_told(self, proxied: Proxied, upstream: FakeUpstream) -> None:
         gate = threading.Event()
         upstream.fail(Fault("slow", gate=gate), path_of(LARGE))
@@ -206,6 +220,19 @@ class TestBadUpstreams:
             with pytest.raises(Unavailable, match="wrong sha256"):
                 drain(blob)
 
+    def test_a_late_reader_is_told_of_its_own_attempt(self, proxied: Proxied, upstream: FakeUpstream) -> None:
+        """Though by then others have failed as well, with other words."""
+        blobs = []
+        for status in (500, 403):
+            upstream.fail(Fault("status", status=status), path_of(LARGE))
+            blobs.append(proxied.proxy.open(ALPHA, LARGE[0]))
+            upstream.wait_for(path_of(LARGE), len(blobs))
+            until(lambda: proxied.leftovers() == [])
+        for blob, status in zip(blobs, (500, 403), strict=True):
+            with pytest.raises(Unavailable, match=f"answers {status}") as caught:
+                drain(blob)
+            assert caught.value.kind == "upstream"
+
     def test_no_space(self, proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: object) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -215,6 +242,21 @@ class TestBadUpstreams:
         assert_refused(proxied, LARGE, "no space left", "full")
         monkeypatch.undo()
         assert read_all(proxied.proxy.open(ALPHA, LARGE[0])) == LARGE[1]
+
+    def test_no_descriptor_for_the_reader(self, proxied: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It had the lock already, and gives it back: nobody waits for a filler that there is not."""
+        follow = Part.follow
+        shortages = iter([OSError(errno.EMFILE, os.strerror(errno.EMFILE))])
+
+        def following(part: Part) -> int | None:
+            for shortage in shortages:
+                raise shortage
+            return follow(part)
+
+        monkeypatch.setattr(Part, "follow", following)
+        with pytest.raises(Unavailable, match="the cache can't write"):
+            proxied.proxy.open(ALPHA, LARGE[0])
+        assert drain(proxied.proxy.open(ALPHA, LARGE[0])) == LARGE[1]
 
 
 class TestDigests:

@@ -5,16 +5,13 @@ What was acknowledged is there, what was not is wholly there or wholly absent, a
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -25,13 +22,13 @@ from caseus.names import normalize
 from caseus.site import MAIN, Site, build
 from caseus.verify import verify
 from faults.dying_worker import copy_migrations, publish
+from support.dying import Outcome, Worker, each_step
+from support.figures import Figures
 from support.packages import make_wheel, metadata
 from support.proxied import Clock, read_all
-from support.server import clean_environment
 from support.upstream import FakeUpstream, Options
 from support.web import make_config
 
-WORKER = Path(__file__).with_name("dying_worker.py")
 MINE = make_wheel("acme", "2.0")
 OTHER = make_wheel("acme", "2.0", content=b"# another build\n")
 FIRST = make_wheel("acme", "1.0")
@@ -39,47 +36,7 @@ ELSE = make_wheel("else", "1.0")
 LARGE = make_wheel("big", "1.0", files={"padding": bytes(range(256)) * 4000}, compress=False)
 LEASE = 31.0
 
-
-class Outcome(NamedTuple):
-    killed: bool
-    code: int
-    steps: list[str]
-    said: list[str]
-
-
-class Worker:
-    def __init__(self) -> None:
-        environment = clean_environment({"PYTHONPATH": str(Path(__file__).parents[1]), "SSL_CERT_FILE": os.devnull})
-        self._process = subprocess.Popen(
-            [sys.executable, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
-        )
-
-    def run(self, what: str, root: Path, step: int = 0, *, torn: bool = False, **job: object) -> Outcome:
-        """One job to its end, or to the step where it is killed."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        words = {name: str(value) if isinstance(value, Path) else value for name, value in job.items()}
-        told = {"what": what, "root": str(root), "step": step, "torn": torn, **words}
-        self._process.stdin.write(json.dumps(told) + "\n")
-        self._process.stdin.flush()
-        outcome = Outcome(**json.loads(self._process.stdout.readline()))
-        assert outcome.killed or outcome.code == 0, f"{what} failed: {outcome}"
-        return outcome
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
-@pytest.fixture(autouse=True)
-def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading the system's takes longer than anything else here."""
-    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.close()
+pytestmark = pytest.mark.usefixtures("no_certificates")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +49,7 @@ def upstream() -> Iterator[FakeUpstream]:
 
 @contextmanager
 def opened(root: Path, upstream: FakeUpstream, clock: Clock | None = None) -> Iterator[Site]:
-    site = build(make_config(root, upstreams=(upstream.url,)), **({"clock": clock} if clock else {}))
+    site = build(make_config(root, upstreams=(upstream.url,)), clock=clock or time.time)
     try:
         yield site
     finally:
@@ -101,21 +58,6 @@ def opened(root: Path, upstream: FakeUpstream, clock: Clock | None = None) -> It
 
 def read(site: Site, project: str, filename: str) -> bytes:
     return read_all(site.indexes[MAIN].index.open(normalize(project), filename))
-
-
-def each_step(template: Path, work: Path, run: Callable[[Path, int, bool], Outcome]) -> Iterator[tuple[Path, Outcome]]:
-    """A copy of the template for each step at which `run` was killed; writes are torn in a second try."""
-    number, torn = 1, False
-    while True:
-        root = work / "root"
-        shutil.rmtree(root, ignore_errors=True)
-        shutil.copytree(template, root)
-        outcome = run(root, number, torn)
-        yield root, outcome
-        if not outcome.killed:
-            return
-        torn = not torn and outcome.steps[-1] in ("write", "pwrite")
-        number += not torn
 
 
 # An upload.
@@ -152,6 +94,7 @@ def test_upload(
     worker: Worker,
     upstream: FakeUpstream,
     memory: Path,
+    figures: Figures,
     before: Callable[[Path, FakeUpstream], None],
     alone: bool,
 ) -> None:
@@ -180,6 +123,7 @@ def test_upload(
             with opened(root, upstream) as site:
                 assert not list((root / ".incoming").iterdir())
                 check_upload(site, outcome)
+    figures.add("kill -9 at each step", {"kills in an upload": kills})
     assert kills > 20 and not outcome.killed
 
 
@@ -204,7 +148,7 @@ def check_upload(site: Site, outcome: Outcome) -> None:
 # A start after such a kill.
 
 
-def test_start(worker: Worker, upstream: FakeUpstream, memory: Path) -> None:
+def test_start(worker: Worker, upstream: FakeUpstream, memory: Path, figures: Figures) -> None:
     template, wheel = memory / "template", memory / MINE[0]
     empty(template, upstream)
     wheel.write_bytes(MINE[1])
@@ -226,6 +170,7 @@ def test_start(worker: Worker, upstream: FakeUpstream, memory: Path) -> None:
             assert not list((root / ".incoming").iterdir()) and not list((root / ".fill").iterdir())
             assert publish(site.indexes[MAIN].publisher, "acme", "2.0", *MINE) == "unchanged"
             assert list(verify(site.catalog, site.store, settle=lambda: None)) == []
+    figures.add("kill -9 at each step", {"in a start": kills})
     assert kills > 5
 
 
@@ -233,7 +178,7 @@ def test_start(worker: Worker, upstream: FakeUpstream, memory: Path) -> None:
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["then-a-start", "beside-a-living-one"])
-def test_fill(worker: Worker, upstream: FakeUpstream, memory: Path, alone: bool) -> None:
+def test_fill(worker: Worker, upstream: FakeUpstream, memory: Path, figures: Figures, alone: bool) -> None:
     template = memory / "template"
     empty(template, upstream)
 
@@ -256,6 +201,7 @@ def test_fill(worker: Worker, upstream: FakeUpstream, memory: Path, alone: bool)
                 assert not list((root / ".fill").iterdir())
                 check_fill(site, outcome)
         assert not list((root / ".fill").glob("*.part")) or not alone
+    figures.add("kill -9 at each step", {"in a fill": kills})
     assert kills > 15
 
 
@@ -269,7 +215,7 @@ def check_fill(site: Site, outcome: Outcome) -> None:
 # A migration.
 
 
-def test_migration_of_nothing(worker: Worker, upstream: FakeUpstream, memory: Path) -> None:
+def test_migration_of_nothing(worker: Worker, upstream: FakeUpstream, memory: Path, figures: Figures) -> None:
     template = memory / "template"
     template.mkdir()
     kills = 0
@@ -280,10 +226,11 @@ def test_migration_of_nothing(worker: Worker, upstream: FakeUpstream, memory: Pa
         with opened(root, upstream) as site:
             assert publish(site.indexes[MAIN].publisher, "acme", "1.0", *FIRST) == "published"
         assert current(root / "catalog.sqlite") == schema.HEAD
+    figures.add("kill -9 at each step", {"in a migration": kills})
     assert kills > 20
 
 
-def test_migration_of_facts(worker: Worker, upstream: FakeUpstream, memory: Path) -> None:
+def test_migration_of_facts(worker: Worker, upstream: FakeUpstream, memory: Path, figures: Figures) -> None:
     template = memory / "template"
     with_more_of_it(template, upstream)
     more = copy_migrations(memory / "more")
@@ -310,6 +257,7 @@ def test_migration_of_facts(worker: Worker, upstream: FakeUpstream, memory: Path
         kept = path.with_name("catalog.sqlite.before-test")
         assert query(kept, "SELECT version_num FROM alembic_version") == [(schema.HEAD,)]
         assert query(kept, "SELECT filename FROM files") == [(FIRST[0],)]
+    figures.add("kill -9 at each step", {"in a migration": kills})
     assert kills > 5
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from support.certificates import Certificates
 from support.tcp_proxy import TcpFault, TcpProxy
 from support.upstream import FakeUpstream
 
@@ -113,3 +117,17 @@ def test_a_new_fault_ends_open_connections(proxy: TcpProxy) -> None:
             except ConnectionResetError:
                 break
     assert proxy.accepted == 1
+
+
+def test_a_client_that_never_says_farewell_holds_nothing_up(tmp_path: Path) -> None:
+    """TLS ends by words of both sides; one whose client has none to say is still open when the proxy ends."""
+    certificates = Certificates(tmp_path, "upstream.test")
+    context = ssl.create_default_context(cafile=certificates.ca)
+    upstream = FakeUpstream({"alpha": [("alpha-1.0.tar.gz", BODY)]})
+    with upstream, ExitStack() as clients, TcpProxy(upstream.port, tls=certificates.good()) as proxy:
+        proxy.fail(TcpFault(cut=100))
+        raw = clients.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=20))
+        client = clients.enter_context(context.wrap_socket(raw, server_hostname="upstream.test"))
+        client.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert len(client.recv(100)) == 100
+        assert client.recv(1) == b""  # its farewell, which is not returned

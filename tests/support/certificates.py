@@ -8,6 +8,15 @@ import subprocess
 from pathlib import Path
 
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+_KEYS = {"ecc": _KEY, "rsa": ("-newkey", "rsa:2048", "-nodes")}
+
+
+def self_signed(folder: Path, name: str, kind: str = "ecc", host: str = "localhost") -> tuple[Path, Path]:
+    """PEM files of a certificate for `host` and 127.0.0.1 that vouches for itself, and of its key (`ecc` or `rsa`)."""
+    cert, key = folder / f"{name}-{kind}.pem", folder / f"{name}-{kind}.key"
+    _openssl("req", "-x509", *_KEYS[kind], "-days", "2", "-subj", f"/CN={name}", "-keyout", key, "-out", cert,
+             "-addext", f"subjectAltName=DNS:{host},IP:127.0.0.1")  # fmt: skip
+    return cert, key
 
 
 class Certificates:
@@ -46,7 +55,7 @@ class Certificates:
         path = self._folder / f"{name}.pem"
         if not path.exists():
             extension = ("-addext", "keyUsage=critical,keyCertSign")
-            self._openssl("req", "-x509", *_KEY, "-days", "2", "-subj", f"/CN={name}", *extension,
+            _openssl("req", "-x509", *_KEY, "-days", "2", "-subj", f"/CN={name}", *extension,
                           "-keyout", path.with_suffix(".key"), "-out", path)  # fmt: skip
         return path
 
@@ -55,14 +64,15 @@ class Certificates:
         key, extensions = path.with_suffix(".key"), path.with_suffix(".ext")
         if not path.exists():
             extensions.write_text(f"subjectAltName=DNS:{host}\nauthorityKeyIdentifier=keyid\n")
-            self._openssl("req", "-new", *_KEY, "-subj", f"/CN={host}", "-keyout", key, "-out", request)
+            _openssl("req", "-new", *_KEY, "-subj", f"/CN={host}", "-keyout", key, "-out", request)
             signer = ("-CA", ca, "-CAkey", ca.with_suffix(".key"), "-CAcreateserial")
-            self._openssl("x509", "-req", "-in", request, *signer, "-extfile", extensions, "-out", path, *days)
+            _openssl("x509", "-req", "-in", request, *signer, "-extfile", extensions, "-out", path, *days)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path, key)
         return context
 
-    def _openssl(self, *arguments: str | Path) -> None:
-        assert shutil.which("openssl"), "openssl is missing: run `make test-deps`"
-        done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+
+def _openssl(*arguments: str | Path) -> None:
+    assert shutil.which("openssl"), "openssl is missing: run `make test-deps`"
+    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -201,11 +201,13 @@ def ask(
         connection.close()
 
 
-def upload(base: str, filename: str, data: bytes, *, login: Login, timeout: float = 60) -> Answer:
+def upload(
+    base: str, filename: str, data: bytes, *, login: Login, timeout: float = 60, ca: Path | None = None
+) -> Answer:
     """POST of one file to `base`legacy/, as publishing clients do it."""
     body, content_type = upload_form(filename, data)
     headers = {"Content-Type": content_type}
-    return ask(f"{base}legacy/", "POST", headers=headers, body=body, login=login, timeout=timeout)
+    return ask(f"{base}legacy/", "POST", headers=headers, body=body, login=login, timeout=timeout, ca=ca)
 
 
 def upload_form(filename: str, data: bytes) -> tuple[bytes, str]:

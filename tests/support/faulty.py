@@ -6,6 +6,7 @@ with World(folder, "http") as world:
     world.upstream.fail(Fault("hang"), package.page_path)
     world.wire.fail(TcpFault(reset=100))
     world.controls.dns = "fails"
+    world.controls.hasty = True                # time limits of a third of a second; else those of everybody
     world.heal()                               # everything is as it should be, and pauses are over
 """
 
@@ -15,6 +16,7 @@ import itertools
 import random
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -31,7 +33,7 @@ from support.upstream import FakeUpstream, Listed, Options
 
 SMALL, LARGE = 20_000, 400_000  # below and above what is held back until the digest is right
 TTL = 600.0
-PATIENCE = 30.0
+PATIENCE = 40.0
 """Seconds that a client waits for any answer, whatever the upstream does: beyond every time limit of the server."""
 
 _NUMBERS = itertools.count(1)
@@ -40,14 +42,14 @@ _NUMBERS = itertools.count(1)
 class World:
     """A context manager."""
 
-    def __init__(self, folder: Path, scheme: Literal["http", "https"] = "http", *, patient: bool = False) -> None:
+    def __init__(self, folder: Path, scheme: Literal["http", "https"] = "http") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.certificates = Certificates(folder / "certificates", HOST)
         self.controls = Controls(folder / "controls")
         self.upstream = FakeUpstream()
         self.canary = FakeUpstream()
         """Whom nobody may contact, however the upstream may point there."""
-        self._folder, self._scheme, self._patient = folder, scheme, patient
+        self._folder, self._scheme = folder, scheme
         self._clock = 0.0
         self._tls: TcpProxy | None = None
         self._stack = ExitStack()
@@ -67,7 +69,7 @@ class World:
                 upstream=f"{self._scheme}://{HOST}:{self.wire.port}/simple/",
                 flags=("--upstream-ttl", str(int(TTL))),
                 environ=environ,
-                command=command(self._folder / "controls", patient=self._patient),
+                command=command(self._folder / "controls"),
             )
         )
         return self
@@ -97,7 +99,7 @@ class World:
         self.upstream.heal()
         self.upstream.style, self.upstream.etags, self.upstream.etag = "json", True, None
         self.upstream.content_types = True
-        self.controls.dns = "works"
+        self.controls.dns, self.controls.hasty = "works", False
         if self._tls is not None:
             self.wear(self.certificates.good())
         self.wire.up()
@@ -120,7 +122,7 @@ class Package:
     def __init__(self, world: World, name: str, size: int, told: Options | None) -> None:
         self.world, self.name = world, name
         padding = random.Random(name).randbytes(size)
-        self.filename, self.data = make_wheel(name, "1.0", files={f"{name}/padding": padding})
+        self.filename, self.data = make_wheel(name, "1.0", files={f"{name}/padding": padding}, compress=False)
         self.metadata = metadata(name, "1.0")
         self.options = Options(metadata=self.metadata) if told is None else told
         self.publish()
@@ -142,16 +144,29 @@ class Package:
     def metadata_path(self) -> str:
         return f"{self.file_path}.metadata"
 
-    def asked(self) -> list[int]:
-        """How often the upstream was asked for page, file and METADATA."""
-        return [self.world.upstream.count(path) for path in (self.page_path, self.file_path, self.metadata_path)]
+    def asked(self) -> Counter[str]:
+        """How often the upstream was asked for page, file and METADATA, and for pieces of the file."""
+        names = {self.page_path: "page", self.file_path: "file", self.metadata_path: "METADATA"}
+        return Counter(
+            f"piece of {names[request.path]}" if "range" in request.headers else names[request.path]
+            for request in list(self.world.upstream.requests)
+            if request.path in names
+        )
+
+    def stored(self) -> Path | None:
+        """Where the file is in the cache."""
+        paths = list(self.world.server.root.glob(f"fetched/*/{self.name}/{self.filename}"))
+        return paths[0] if paths else None
 
     def page(self) -> Answer:
         url = f"{self.world.server.url}simple/{self.name}/"
         return ask(url, headers={"Accept": JSON}, timeout=PATIENCE)
 
-    def file(self, ending: str = "") -> Answer:
-        return ask(f"{self.world.server.url}simple/{self.name}/{self.filename}{ending}", timeout=PATIENCE)
+    def file(self, ending: str = "", wanted: str | None = None) -> Answer:
+        """`wanted`: a byte range such as "0-99"."""
+        headers = {"Range": f"bytes={wanted}"} if wanted else None
+        url = f"{self.world.server.url}simple/{self.name}/{self.filename}{ending}"
+        return ask(url, headers=headers, timeout=PATIENCE)
 
 
 def at_once(asks: Iterable[Callable[[], Answer]]) -> list[Answer]:

@@ -1,4 +1,4 @@
-"""`caseus` in a process whose clock, resolver and patience a test holds: `python -P hooked.py CONTROLS serve …`.
+"""`caseus` in a process whose clock, resolver and time limits a test holds: `python -P hooked.py CONTROLS serve …`.
 
 The test sets them at any time by a mapped file, see `Controls`; caseus itself knows nothing of it.
 """
@@ -16,44 +16,60 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 HOST = "upstream.test"
-"""The only name that is resolved by the test's will, to 127.0.0.1; no real one ends in .test (RFC 6761)."""
+"""The name that is resolved by the test's will, to 127.0.0.1; no real one ends in .test (RFC 6761)."""
+
+FOREIGN = "elsewhere.test"
+"""Always resolved, to 127.0.0.1 too."""
 
 Dns = Literal["works", "fails", "hangs"]
 _DNS: tuple[Dns, ...] = ("works", "fails", "hangs")
-_LAYOUT = struct.Struct("<dB")
-_TIMEOUTS = (2.0, 2.0, 5.0)  # seconds: to connect, for each wait, for a page; by default 5, 10 and 30
+_LAYOUT = struct.Struct("<dB?")
+_HASTY = (0.3, 0.3, 0.6, 0.3)  # seconds, in the order of caseus.upstream.Timeouts
 
 
 class Controls:
-    """`offset`: seconds by which the process's clock is wrong."""
+    """`offset`: seconds by which the process's clock is wrong; `hasty`: whether it waits 0.3 seconds only."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            path.write_bytes(_LAYOUT.pack(0, 0))
+            path.write_bytes(_LAYOUT.pack(0, 0, False))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _LAYOUT.size)
 
     @property
     def offset(self) -> float:
-        return float(_LAYOUT.unpack_from(self._map)[0])
+        return float(self._read()[0])
 
     @offset.setter
     def offset(self, seconds: float) -> None:
-        _LAYOUT.pack_into(self._map, 0, seconds, _DNS.index(self.dns))
+        self._write(seconds, self.dns, self.hasty)
 
     @property
     def dns(self) -> Dns:
-        number: int = _LAYOUT.unpack_from(self._map)[1]
-        return _DNS[number]
+        return _DNS[self._read()[1]]
 
     @dns.setter
     def dns(self, how: Dns) -> None:
-        _LAYOUT.pack_into(self._map, 0, self.offset, _DNS.index(how))
+        self._write(self.offset, how, self.hasty)
+
+    @property
+    def hasty(self) -> bool:
+        return self._read()[2]
+
+    @hasty.setter
+    def hasty(self, hasty: bool) -> None:
+        self._write(self.offset, self.dns, hasty)
+
+    def _read(self) -> tuple[float, int, bool]:
+        return _LAYOUT.unpack_from(self._map)
+
+    def _write(self, offset: float, dns: Dns, hasty: bool) -> None:
+        _LAYOUT.pack_into(self._map, 0, offset, _DNS.index(dns), hasty)
 
 
-def command(controls: Path, *, patient: bool = False) -> tuple[str, ...]:
-    """For CaseusServer. `patient`: with the timeouts that people get."""
-    return (sys.executable, "-P", __file__, "--patient" if patient else "--impatient", str(controls))
+def command(controls: Path) -> tuple[str, ...]:
+    """For CaseusServer."""
+    return (sys.executable, "-P", __file__, str(controls))
 
 
 def _hook_clock(controls: Controls) -> None:
@@ -65,6 +81,8 @@ def _hook_resolver(controls: Controls) -> None:
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host == FOREIGN:
+            return real("127.0.0.1", *args, **kwargs)
         if host != HOST:
             return real(host, *args, **kwargs)
         while controls.dns == "hangs":
@@ -76,21 +94,24 @@ def _hook_resolver(controls: Controls) -> None:
     socket.getaddrinfo = getaddrinfo
 
 
-def _hook_timeouts() -> None:
+def _hook_timeouts(controls: Controls) -> None:
     from caseus.upstream import client
 
-    defaults = client.Upstream.__init__.__kwdefaults__
-    assert defaults is not None and isinstance(defaults["timeouts"], client.Timeouts)
-    defaults["timeouts"] = defaults["timeouts"]._replace(connect=_TIMEOUTS[0], read=_TIMEOUTS[1], page=_TIMEOUTS[2])
+    def timeouts(upstream: client.Upstream) -> client.Timeouts:
+        return client.Timeouts(*_HASTY) if controls.hasty else upstream.__dict__["timeouts"]
+
+    def keep(upstream: client.Upstream, given: client.Timeouts) -> None:
+        upstream.__dict__["timeouts"] = given
+
+    client.Upstream.timeouts = property(timeouts, keep)  # type: ignore[assignment]
 
 
 def main() -> NoReturn:
-    patience, path, *arguments = sys.argv[1:]
+    path, *arguments = sys.argv[1:]
     controls = Controls(Path(path))
     _hook_clock(controls)
     _hook_resolver(controls)
-    if patience == "--impatient":
-        _hook_timeouts()
+    _hook_timeouts(controls)
     from caseus.cli import run
 
     code = run(arguments)

@@ -27,7 +27,7 @@ TOLD = ("filename", "hashes", "size", "yanked", "upload-time", "requires-python"
 
 
 class Imported(NamedTuple):
-    """A `caseus import index` that has ended."""
+    """A `caseus import` that has ended."""
 
     code: int
     out: str
@@ -43,9 +43,11 @@ class Imported(NamedTuple):
         return int(self.report["files"][outcome])
 
     def reasons(self, outcome: str) -> dict[str, str]:
-        """Filename (or project) to why."""
+        """Filename (or user, or project) to why."""
         return {
-            entry["filename"] or entry["project"]: "; ".join(filter(None, [entry["reason"], *entry["remarks"]]))
+            entry["filename"] or entry["user"] or entry["project"]: "; ".join(
+                filter(None, [entry["reason"], *entry["remarks"]])
+            )
             for entry in self.report["details"]
             if entry["outcome"] == outcome
         }
@@ -57,6 +59,12 @@ def run_import(
     """The command, in a process of its own."""
     environ = {"CASEUS_UPSTREAM": "none"} | dict(environ or {})
     done = run_cli("import", "index", url, "--root", root, *flags, input=input, environ=environ)
+    return Imported(done.returncode, done.stdout, done.stderr)
+
+
+def run_stock(root: Path, *words: str | Path, upstream: str = "none", flags: Sequence[str] = ("--json",)) -> Imported:
+    """The command of another server's folder, in a process of its own: `words` such as "gocheese", FOLDER."""
+    done = run_cli("import", *words, *flags, "--root", root, environ={"CASEUS_UPSTREAM": upstream})
     return Imported(done.returncode, done.stdout, done.stderr)
 
 

@@ -52,17 +52,23 @@ def block_of_the_guide(language: str, first: str) -> str:
 
 
 @contextmanager
-def behind_nginx(folder: Path) -> Iterator[Fronted]:
-    """Both from the guide's own blocks: only the names of hosts, ports and files are put in."""
+def behind_nginx(folder: Path, *, by_unix: bool = False) -> Iterator[Fronted]:
+    """Both from the guide's own blocks: only the names of hosts, ports and files are put in.
+
+    `by_unix`: nginx reaches caseus by a unix socket, which the guide tells in words.
+    """
     certificates = Certificates(folder / "tls", "localhost")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"localhost:{listener.getsockname()[1]}"
         settings = block_of_the_guide("toml", "# caseus.toml\npublic_url")
         root = folder / "root"
         root.mkdir(parents=True)
-        (root / "caseus.toml").write_text(_put(settings, {"pkgs.example.com": host}))
-        with CaseusServer(root) as server:
+        trusted = {'["127.0.0.1"]': '["unix"]'} if by_unix else {}
+        (root / "caseus.toml").write_text(_put(settings, {"pkgs.example.com": host} | trusted))
+        bind = ("--bind", f"unix:{folder}/caseus.sock") if by_unix else ()
+        with CaseusServer(root, flags=bind) as server:
             certificate, key = certificates.files()
+            target = f"http://{server.url}:;" if by_unix else server.url.rstrip("/") + ";"
             told = _put(
                 block_of_the_guide("nginx", "server {"),
                 {
@@ -70,10 +76,10 @@ def behind_nginx(folder: Path) -> Iterator[Fronted]:
                     "# ssl_certificate and ssl_certificate_key as usual\n": (
                         f"ssl_certificate {certificate};\n    ssl_certificate_key {key};\n"
                     ),
-                    "http://127.0.0.1:8080;": server.url.rstrip("/") + ";",
+                    "http://127.0.0.1:8080;": target,
                 },
             )
-            with _nginx(folder / "nginx", told, listener):
+            with running_nginx(folder / "nginx", told, listener):
                 yield Fronted(f"https://{host}/python/", server, certificates.ca)
 
 
@@ -85,8 +91,11 @@ def _put(text: str, changes: dict[str, str]) -> str:
 
 
 @contextmanager
-def _nginx(folder: Path, block: str, listener: socket.socket) -> Iterator[None]:
-    """It takes over the listening socket, so that no port is chosen twice and no client comes too early."""
+def running_nginx(folder: Path, block: str, listener: socket.socket) -> Iterator[None]:
+    """nginx with this block in `http { }`.
+
+    It takes over the listening socket, so that no port is chosen twice and no client comes too early.
+    """
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     assert program, "nginx is missing: run `make test-deps`"
     folder.mkdir()

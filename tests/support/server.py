@@ -67,7 +67,8 @@ class CaseusServer:
         self._temporary = tempfile.TemporaryDirectory(prefix="caseus-test-") if root is None else None
         self.root = Path(self._temporary.name) / "data" if self._temporary else Path(root or "")
         told = () if upstream is None else ("--upstream", upstream)
-        self._command = (*command, "serve", str(self.root), "--port", "0", *told, *flags)
+        port = () if "--bind" in flags else ("--port", "0")
+        self.command = (*command, "serve", str(self.root), *port, *told, *flags)
         self._environ = clean_environment(environ)
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
@@ -77,7 +78,7 @@ class CaseusServer:
         self.root.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
-                self._command,
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -114,6 +115,11 @@ class CaseusServer:
         return self.process.pid
 
     @property
+    def workers(self) -> list[int]:
+        """The pids of its worker processes; none where it serves alone."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    @property
     def admin(self) -> tuple[str, str]:
         """Name and password of the user that the first start made."""
         return "admin", (self.root / "admin-password").read_text().strip()
@@ -141,8 +147,11 @@ class CaseusServer:
         return rest
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End it as a power cut would, with its workers."""
         assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)  # else it would replace them
+        for worker in self.workers if self.process.poll() is None else []:
+            os.kill(worker, signal.SIGKILL)
         self.process.kill()
         self._wait()
 

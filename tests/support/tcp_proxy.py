@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Self
 
 _PIECE = 16_384
+_PATIENCE, _FAREWELL = 30.0, 60.0  # seconds: for a change to come about, for a client to end its half of TLS
 _LINGER_0 = struct.pack("ii", 1, 0)
 
 
@@ -71,7 +72,7 @@ class TcpProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
-        self._running: dict[asyncio.Task[None], asyncio.Task[None]] = {}
+        self._running: dict[asyncio.Task[None], tuple[asyncio.Task[None], asyncio.StreamWriter]] = {}
 
     def fail(self, fault: TcpFault) -> None:
         """From now on; a client that kept a connection has to make a new one, which has the fault."""
@@ -94,12 +95,20 @@ class TcpProxy:
     async def _listen(self) -> None:
         if self._server is not None:
             self._server.close()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls, backlog=256)
+        self._server = await asyncio.start_server(
+            self._accept,
+            "127.0.0.1",
+            self.port,
+            ssl=self._tls,
+            ssl_shutdown_timeout=_FAREWELL if self._tls else None,
+            backlog=256,
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _drop_all(self) -> None:
-        for relay in self._running.values():
+        for relay, writer in self._running.values():
             relay.cancel()
+            writer.transport.abort()  # else one that waits for the other side's farewell (TLS) is waited for
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -107,7 +116,8 @@ class TcpProxy:
         self.accepted += 1
         task = asyncio.current_task()
         assert task is not None
-        relay = self._running[task] = asyncio.create_task(self._relay(reader, writer, self._fault))
+        relay = asyncio.create_task(self._relay(reader, writer, self._fault))
+        self._running[task] = relay, writer
         (failure,) = await asyncio.gather(relay, return_exceptions=True)
         if failure is not None:
             writer.transport.abort()
@@ -155,7 +165,7 @@ class TcpProxy:
         await self._drop_all()
 
     def _do(self, change: object) -> None:
-        asyncio.run_coroutine_threadsafe(change, self._loop).result(30)  # type: ignore[arg-type]
+        asyncio.run_coroutine_threadsafe(change, self._loop).result(_PATIENCE)  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:
         self._thread.start()

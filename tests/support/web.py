@@ -33,9 +33,10 @@ def make_config(root: Path, **changes: Any) -> Config:
     """A configuration without upstreams; `upstreams`: their URLs, or what UpstreamConfig takes."""
     values: dict[str, Any] = {
         "root": root, "host": "127.0.0.1", "port": 0, "upstreams": (), "upstream_ttl": 600.0, "upstream_stale": 60.0,
-        "union": (), "keep_removed": False, "private": (),
+        "union": (), "keep_removed": False, "private": (), "watch": False,
         "read": "all", "max_file_bytes": 1 << 20, "cache_bytes": 1 << 30, "grace": 1.0, "public_url": None,
-        "trusted_proxies": (), "workers": 1,
+        "trusted_proxies": (), "workers": 1, "bind": (), "bind_mode": 0o660, "tls_cert": None, "tls_key": None,
+        "passwd": None, "max_clients": None, "no_fsync": False, "http2": False,
     }  # fmt: skip
     told = [{"url": told} if isinstance(told, str) else told for told in changes.pop("upstreams", ())]
     changes["upstreams"] = tuple(UpstreamConfig(**each) for each in told)
@@ -74,6 +75,9 @@ class ScriptedCatalog:
             projects=2, files=3000, bytes=1, tombstones=0, last_upload=None, fetched_files=0, users=1, tokens=0,
             journal_entries=1,
         )  # fmt: skip
+
+    def alias(self, path: str) -> str | None:
+        return None
 
     def change(self, tree: str, name: str) -> None:
         self.number += 1
@@ -284,6 +288,7 @@ class Hosted:
     index: ScriptedIndex
     list: ScriptedList
     publisher: ScriptedPublisher
+    views: Mapping[str, ScriptedIndex] = field(default_factory=dict)
 
 
 @dataclass

@@ -13,7 +13,9 @@ from argon2 import PasswordHasher
 from caseus.access import Access
 from caseus.catalog import Catalog
 from caseus.errors import CaseusError, Denied, TooManyTries
+from caseus.passwords import Entry
 from caseus.tokens import digest, make_token
+from support.passwords import OF_BAR
 
 UNKNOWN = make_token(lambda count: bytes(count))
 SCOPES = ("read", "upload", "admin")
@@ -167,22 +169,17 @@ def test_last_use_of_a_token_is_noted(catalog: Catalog, access: Access, clock: C
 
 def test_few_hashes_run_at_once(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     running, most, guard, go = [0], [0], threading.Lock(), threading.Event()
-    real = access.passwords._hasher
 
-    class Counting:
-        def hash(self, password: str) -> str:
-            return real.hash(password)
+    def count(hashed: str, password: str) -> bool:
+        with guard:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        go.wait(10)
+        with guard:
+            running[0] -= 1
+        return True
 
-        def verify(self, hashed: str, password: str) -> bool:
-            with guard:
-                running[0] += 1
-                most[0] = max(most[0], running[0])
-            go.wait(10)
-            with guard:
-                running[0] -= 1
-            return True
-
-    monkeypatch.setattr(access.passwords, "_hasher", Counting())
+    monkeypatch.setattr("caseus.access.verify", count)
     threads = [threading.Thread(target=access.principal, args=(basic("alice", f"{n}"),)) for n in range(8)]
     for thread in threads:
         thread.start()
@@ -190,6 +187,37 @@ def test_few_hashes_run_at_once(access: Access, monkeypatch: pytest.MonkeyPatch)
     for thread in threads:
         thread.join()
     assert 1 <= most[0] <= 2
+
+
+def test_a_read_only_user_never_uploads(catalog: Catalog, access: Access) -> None:
+    catalog.add_user("eve", password_hash=access.passwords.hash("x"), read_only=True, actor="test")
+    assert access.principal(basic("eve", "x")).rights == {"read"}
+    for scope in SCOPES:  # whatever the token says
+        assert access.principal(f"Bearer {new_token(catalog, 'eve', scope)}").rights == {"read"}
+
+
+@pytest.mark.parametrize("hash", OF_BAR.values(), ids=OF_BAR)
+def test_users_with_hashes_of_other_programs_log_in(catalog: Catalog, access: Access, hash: str) -> None:
+    catalog.add_user("foo", password_hash=hash, admin=False, actor="test")
+    assert access.principal(basic("foo", "bar")).name == "foo"
+    with pytest.raises(Denied, match="wrong user name"):
+        access.principal(basic("foo", "baz"))
+
+
+def test_a_cheap_hash_does_not_tell_a_user_from_nobody(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own costly hash is computed for whoever is not here, and for whose own hash costs nothing."""
+    computed: list[str] = []
+
+    def note(hashed: str, password: str) -> bool:
+        computed.append(hashed)
+        return False
+
+    monkeypatch.setattr("caseus.access.verify", note)
+    ours = access.passwords.hash("x")
+    for known in (None, OF_BAR["sha"], ours):
+        computed.clear()
+        assert not access.passwords.verify(known, "bar")
+        assert [hashed.startswith("$argon2id$v=19$m=64,") for hashed in computed].count(True) == 1
 
 
 def test_guessing_is_slowed_down_before_a_password_is_looked_at(
@@ -275,3 +303,43 @@ def test_a_user_without_a_password_is_no_failed_login(catalog: Catalog, clock: C
             access.principal(basic(user, ""), "203.0.113.9")
         assert denied.value.anonymous
     assert access.principal(basic("alice", "sesam öffne"), "203.0.113.9").name == "alice"
+
+
+def listing(catalog: Catalog, clock: Clock, before: Access | None = None) -> Access:
+    """With users of a password file: `foo`, whose password is `bar`, `reader`, and one of the catalog's names."""
+    file = {
+        "foo": Entry(OF_BAR["gocheese-sha256"]),
+        "reader": Entry(OF_BAR["bcrypt-2y"], read_only=True),
+        "alice": Entry(OF_BAR["sha"]),
+    }
+    access = Access(catalog, open_reading=False, clock=clock, listed=file, before=before)
+    access.passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64)
+    return access
+
+
+def test_users_of_the_password_file(catalog: Catalog, access: Access, clock: Clock) -> None:
+    """They upload, or read only; they are no admins and have no tokens. The catalog's users go first."""
+    both = listing(catalog, clock)
+    foo = both.principal(basic("foo", "bar"))
+    assert foo.name == "foo" and foo.rights == {"read", "upload"}
+    assert both.principal(basic("reader", "bar")).rights == {"read"}
+    assert both.principal(basic("alice", "sesam öffne")).name == "alice"
+    for user, password in (("alice", "bar"), ("foo", "baz"), ("Foo", "bar"), ("nobody", "bar")):
+        with pytest.raises(Denied) as denied:
+            both.principal(basic(user, password))
+        assert denied.value.anonymous
+    catalog.add_user("foo", password_hash=access.passwords.hash("another"), admin=False, actor="test")
+    with pytest.raises(Denied):
+        both.principal(basic("foo", "bar"))
+
+
+def test_a_reload_keeps_the_counts_of_failed_logins_and_nothing_else(catalog: Catalog, clock: Clock) -> None:
+    before = listing(catalog, clock)
+    before.principal(basic("foo", "bar"), "203.0.113.9")
+    for _ in range(5):
+        with pytest.raises(Denied):
+            before.principal(basic("reader", "wrong"), "203.0.113.9")
+    after = listing(catalog, clock, before)
+    assert after.recall(basic("foo", "bar")) is None
+    with pytest.raises(TooManyTries):
+        after.principal(basic("reader", "bar"), "203.0.113.9")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from argon2 import PasswordHasher
 
@@ -79,7 +80,7 @@ def test_version_and_help(run: Run) -> None:
         ["serve", "a", "b"],
         ["serve", "/another"],
         ["serve", "--upstream", "none", "--upstream", "pypi"],
-        ["serve", "--workers", "2"],
+        ["serve", "--workers", "65"],
         ["config", "show", "--read", "nobody"],
     ],
 )
@@ -96,11 +97,59 @@ def test_unknown_environment_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
         assert done.code == 2 and "CASEUS_UPSTREAMS" in done.err
 
 
+def test_a_read_only_user(run: Run, open_catalog: Callable[[], Catalog]) -> None:
+    both = run("user", "add", "eve", "--read-only", "--admin", "--password-stdin", input=b"correct horse\n")
+    assert both.code == 2 and "exclude each other" in both.err
+    assert run("user", "add", "eve", "--read-only", "--password-stdin", input=b"correct horse\n").code == 0
+    assert run("user", "list").out.splitlines()[1].split()[:2] == ["eve", "read"]
+    refused = run("token", "create", "--user", "eve")
+    assert refused.code == 1 and "eve may only read" in refused.err
+    assert run("token", "create", "--user", "eve", "--scope", "read").code == 0
+    catalog = open_catalog()
+    assert catalog.user("eve") == msgspec.structs.replace(catalog.users()[0], read_only=True, admin=False)
+    assert next(catalog.journal()).detail == "eve (read-only)"
+    catalog.close()
+
+
+def test_uploaders_of_a_project(run: Run, open_catalog: Callable[[], Catalog]) -> None:
+    assert run("user", "add", "alice", "--password-stdin", input=b"correct horse\n").code == 0
+    assert run("project", "uploaders", "Acme.App").out == "everybody who may upload may do so to acme-app\n"
+    added = run("project", "uploaders", "Acme.App", "--add", "mia", "--add", "bob", "--add", "mia")
+    assert (added.code, added.out) == (0, "bob\nmia\n")
+    assert run("project", "uploaders", "acme_app", "--remove", "bob", "--remove", "nobody").out == "mia\n"
+    assert run("project", "uploaders", "acme-app", "--add", "a:b").code == 1
+    assert run("project", "uploaders", "-", "--add", "mia").code != 0
+    catalog = open_catalog()
+    told = [(e.action, e.project, e.detail) for e in catalog.journal() if e.action.startswith("uploader")]
+    assert told == [
+        ("uploader-add", "acme-app", "mia"),
+        ("uploader-add", "acme-app", "bob"),
+        ("uploader-remove", "acme-app", "bob"),
+    ]
+    catalog.close()
+
+
+def test_aliases_of_an_index(run: Run, open_catalog: Callable[[], Catalog]) -> None:
+    assert run("user", "add", "alice", "--password-stdin", input=b"correct horse\n").code == 0
+    assert run("index", "alias", "mia/dev").out == "/mia/dev/+simple/ is /simple/\n"
+    assert run("index", "alias", "mia/dev").code == 0
+    assert json.loads(run("index", "show", "main", "--json").out)["aliases"] == ["mia/dev"]
+    assert run("index", "alias", "mia/dev", "--remove").out == "/mia/dev/+simple/ is no more\n"
+    again = run("index", "alias", "mia/dev", "--remove")
+    assert again.code == 1 and "no alias mia/dev" in again.err
+    for path in ("mia", "mia/dev/more", "/mia/dev", "mia/"):
+        assert run("index", "alias", path).code == 2
+    catalog = open_catalog()
+    told = [(entry.action, entry.detail) for entry in catalog.journal()][1:]
+    assert told == [("alias-add", "mia/dev of main"), ("alias-remove", "mia/dev")]
+    catalog.close()
+
+
 def test_users(run: Run, open_catalog: Callable[[], Catalog]) -> None:
     assert run("user", "add", "alice", "--admin", "--password-stdin", input=b"correct horse\n").code == 0
     assert run("user", "add", "bob", "--password_stdin", input="schöne grüße".encode()).code == 0
     lines = run("user", "list").out.splitlines()
-    assert [line.split()[:2] for line in lines] == [["name", "admin"], ["alice", "yes"], ["bob", "no"]]
+    assert [line.split()[:2] for line in lines] == [["name", "may"], ["alice", "administer"], ["bob", "upload"]]
     done = run("user", "add", "bob", "--password-stdin", input=b"another one")
     assert done.code == 1 and "bob exists" in done.err
     assert run("user", "passwd", "bob", "--password-stdin", input=b"new password\r\n").code == 0

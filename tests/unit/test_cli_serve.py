@@ -177,6 +177,21 @@ def test_a_signal_lets_what_runs_finish(caseus: CaseusServer, number: signal.Sig
     assert caseus.process.wait(30) == 0
 
 
+def test_a_signal_lets_downloads_finish(caseus: CaseusServer) -> None:
+    """More than all buffers on the way hold, so that the server has to go on sending."""
+    assert caseus.process is not None
+    filename, data = make_wheel("large", "1.0", files={"padding": bytes(range(256)) * 200_000}, compress=False)
+    assert upload(caseus.url, filename, data, login=caseus.admin).status == 200
+    with socket.create_connection(("127.0.0.1", caseus.port), timeout=30) as connection:
+        connection.sendall(f"GET /simple/large/{filename} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        stream = connection.makefile("rb")
+        assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+        os.kill(caseus.pid, signal.SIGTERM)
+        wait_until_refused(caseus.port)
+        assert stream.read().partition(b"\r\n\r\n")[2] == data
+    assert caseus.process.wait(30) == 0
+
+
 def test_the_grace_time_is_the_limit(start_caseus: Start) -> None:
     server = start_caseus(flags=("--grace", "1"))
     assert server.process is not None

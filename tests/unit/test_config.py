@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -126,6 +127,7 @@ def test_wrong_files(tmp_path: Path, text: str, told: str) -> None:
         ("read", "some", "neither"),
         ("upstream_ttl", "10 fortnights", "no duration"),
         ("grace", "-5", "no duration"),
+        ("grace", "forever", "no duration"),
         ("max_file_bytes", "many", "no size"),
         ("max_file_bytes", "0", "refuse every file"),
         ("cache_bytes", "9999999999TiB", "more than any disk"),
@@ -137,7 +139,18 @@ def test_wrong_files(tmp_path: Path, text: str, told: str) -> None:
         ("trusted_proxies", ["10.0.0.1", "proxy"], "'proxy'"),
         ("trusted_proxies", ["10.0.0.1/8"], "host bits"),
         ("private", ["acme/*"], "no pattern"),
-        ("workers", "2", "one worker"),
+        ("workers", "0", "1 to 64"),
+        ("workers", "65", "1 to 64"),
+        ("workers", "many", "no whole number"),
+        ("bind", ["8080"], "none of HOST:PORT"),
+        ("bind", ["unix:relative"], "no absolute path"),
+        ("bind", ["systemd", "systemd"], "given twice"),
+        ("bind_mode", "rw", "octal digits"),
+        ("bind_mode", "060", "600 to 777"),
+        ("bind_mode", "1777", "600 to 777"),
+        ("max_clients", "0", "refuse everybody"),
+        ("no_fsync", "maybe", "neither true nor false"),
+        ("passwd", "", "not empty"),
         ("upstream", ["none", "pypi"], "`none` stands alone"),
         ("upstream_stale", "soon", "no duration"),
         ("union", ["torch/*"], "no pattern"),
@@ -162,6 +175,50 @@ def test_wrong_values_name_their_key_and_source(tmp_path: Path, key: str, value:
 def test_a_blank_stands_between_patterns_in_the_environment_only(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"private: 'acme tool' is no pattern .*from --private"):
         load({"root": str(tmp_path), "private": ["acme tool"]}, {})
+
+
+def test_a_bind_takes_the_place_of_host_and_port(tmp_path: Path) -> None:
+    flags: dict[str, str | list[str]] = {**NO_UPSTREAM, "root": str(tmp_path)}
+    assert [str(bind) for bind in load(flags, {}).config.binds] == ["127.0.0.1:8080"]
+    assert [str(bind) for bind in load(flags | {"host": "[::1]", "port": "1"}, {}).config.binds] == ["[::1]:1"]
+    told: dict[str, str | list[str]] = {"bind": ["localhost:0", "localhost:0", "unix:/run/x"]}
+    assert [str(bind) for bind in load(flags | told, {"CASEUS_PORT": "9"}).config.binds] == told["bind"]
+    with pytest.raises(ConfigError, match=r"port: bind takes its place: give one of them \(from --port\)"):
+        load(flags | told | {"port": "1"}, {})
+    with pytest.raises(ConfigError, match="host: bind takes its place"):
+        load(flags, {"CASEUS_BIND": "systemd", "CASEUS_HOST": "localhost"})
+
+
+def test_a_mode_is_octal_as_text_and_as_tomls_own_number(tmp_path: Path) -> None:
+    for text in ('"640"', '"0640"', "0o640"):
+        write(tmp_path, f'bind_mode = {text}\nupstream = "none"\n')
+        loaded = load({"root": str(tmp_path)}, {})
+        assert (loaded.config.bind_mode, loaded.settings["bind_mode"].shown) == (0o640, "640")
+
+
+def test_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = NO_UPSTREAM | {"root": str(tmp_path)}
+    assert load(flags | {"workers": "3"}, {}).config.workers == 3
+    for cores, workers in ((1, 1), (2, 2), (4, 4), (48, 4)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
+        assert load(flags | {"workers": "auto"}, {}).config.workers == workers
+
+
+def test_files_in_a_file_lie_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, 'tls_cert = "tls/cert.pem"\ntls_key = "/etc/key.pem"\npasswd = "~/passwd"\nupstream = "none"\n')
+    config = load({"root": str(tmp_path)}, {}).config
+    assert (config.tls_cert, config.tls_key) == (tmp_path / "tls/cert.pem", Path("/etc/key.pem"))
+    assert config.passwd == Path.home() / "passwd"
+
+
+def test_a_key_without_a_certificate(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tls_key: a key without a certificate: .*from --tls-key"):
+        load(NO_UPSTREAM | {"root": str(tmp_path), "tls_key": "x.pem"}, {})
+
+
+def test_whoever_connects_by_a_unix_socket_may_be_trusted(tmp_path: Path) -> None:
+    told = {"trusted_proxies": ["unix", "10.0.0.0/8"]}
+    assert load(NO_UPSTREAM | told | {"root": str(tmp_path)}, {}).config.trusted_proxies == ("unix", "10.0.0.0/8")
 
 
 def test_lists_in_the_environment_are_separated_by_spaces(tmp_path: Path) -> None:
@@ -265,6 +322,14 @@ def test_what_is_no_duration(text: str) -> None:
         parse_duration(text)
 
 
+def test_forever_is_a_lifetime(tmp_path: Path) -> None:
+    file = tmp_path / "caseus.toml"
+    file.write_text('upstream_ttl = "forever"\n[[index.main.upstreams]]\nurl = "pypi"\nttl = "Forever"\n')
+    loaded = load({"root": str(tmp_path)}, {})
+    assert (loaded.config.upstream_ttl, loaded.config.upstreams[0].ttl) == (math.inf, math.inf)
+    assert loaded.settings["upstream_ttl"].shown == "forever"
+
+
 @given(st.integers(0, 2**60))
 def test_shown_values_can_be_written_back(number: int) -> None:
     assert parse_size(format_size(number)) == number
@@ -275,7 +340,7 @@ def test_config_show_names_what_a_file_can_hold(tmp_path: Path) -> None:
     """Every value that is shown is one that the file accepts."""
     flags = {"root": str(tmp_path), "private": ["acme-*"], "grace": "90", "cache_bytes": "5GB", "upstream": ["none"]}
     settings = load(flags, {}).settings
-    lists = ("private", "union", "trusted_proxies")
+    lists = ("private", "union", "trusted_proxies", "bind")
     lines = [
         f"{each.key} = {json.dumps(each.shown.split() if each.key in lists else each.shown)}"
         for each in settings.values()

@@ -25,18 +25,23 @@ from caseus.importers.report import Outcome
 from caseus.keys import KEYS
 from caseus.packages import Line
 from caseus.server.limits import Limits
+from caseus.server.reload import FIXED
 from caseus.units import parse_duration, parse_size
 from caseus.upstreams import TABLE_KEYS
+from caseus.web import Metrics
 from caseus.web.paths import METHODS, Route, parse_path
 from caseus.web.request import Body
+from proof.promises import PROMISES
 
 TOP = Path(__file__).parents[2]
 SOURCE = TOP / "src" / "caseus"
 DOCS = (TOP / "README.md", TOP / "CHANGELOG.md", *sorted((TOP / "docs").glob("*.md")))
-README, REFERENCE, GUIDE, ARCHITECTURE = (
-    (TOP / name).read_text() for name in ("README.md", "docs/reference.md", "docs/guide.md", "docs/architecture.md")
+README, REFERENCE, GUIDE, ARCHITECTURE, MIGRATING = (
+    (TOP / name).read_text()
+    for name in ("README.md", "docs/reference.md", "docs/guide.md", "docs/architecture.md", "docs/migrating.md")
 )
 COMMON_FLAGS = {"--root", "--config"}
+WITHOUT_INDEX = {("passwd-check",), ("passwd-hash",)}  # commands that need neither
 SETTING_FLAGS = {config.flag_name(key) for key in KEYS}
 
 each_page = pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
@@ -217,7 +222,8 @@ def test_every_flag_is_in_the_reference(words: tuple[str, ...]) -> None:
     text = documented_commands()[words]
     own = {coded(row[0]).split()[0] for rows in tables(text) for row in rows}
     settings = SETTING_FLAGS if "(#settings)" in text else set()
-    assert own | settings | COMMON_FLAGS == flags(COMMANDS[words])
+    common = set() if words in WITHOUT_INDEX else COMMON_FLAGS
+    assert own | settings | common == flags(COMMANDS[words])
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -257,12 +263,16 @@ def test_commands_in_the_text_exist(page: Path) -> None:
     """`caseus user add` may be named without its arguments, and `delete --yes` by its flag."""
     everywhere = set().union(*map(flags, COMMANDS.values())) | {"--help"}
     makes = {"--extra-index-url", "--trusted-host", "--skip-existing"}  # of pip and twine
+    others = {flag for rows in tables(MIGRATING) for row in rows for flag in re.findall(r"`(--[a-z-]+)", row[0])}
+    others |= {"--include-mirrored-files"}  # of devpi-export
     for span in spans(page.read_text()):
         if span.startswith("caseus "):
             words = span.split()[1:]
             assert any(words[: len(command)] == list(command)[: len(words)] for command in COMMANDS), span
-        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span):
-            assert flag in everywhere | makes, f"{page.name}: {span}"
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", span):
+            assert flag in everywhere | makes | (others if page.name == "migrating.md" else set()), (
+                f"{page.name}: {span}"
+            )
 
 
 # Settings
@@ -354,6 +364,19 @@ def test_limits_are_in_the_reference() -> None:
     assert f"less than {pace.rate:.0f} bytes a second" in section(REFERENCE, "Limits")
 
 
+def test_metrics_are_in_the_reference() -> None:
+    told = {re.split(r"[ {]", line)[0] for line in Metrics().text().decode().splitlines() if line.startswith("caseus_")}
+    assert {coded(row[0]) for row in table(REFERENCE, "Metrics")} == {
+        *(name for name in told if not name.endswith("_created")),
+        "caseus_requests_total",
+    }
+
+
+def test_settings_that_need_a_restart_are_in_the_reference() -> None:
+    text = section(REFERENCE, "Signals")
+    assert re.findall(r"`(\w+)`", text[text.index("those of the start.") :]) == list(FIXED)
+
+
 def test_kinds_of_damage_are_in_the_reference() -> None:
     assert {coded(row[0]) for row in table(REFERENCE, "Kinds of damage")} == set(get_args(verify.Kind))
 
@@ -399,6 +422,29 @@ def test_messages_are_those_of_the_code(page: str, heading: str, column: int) ->
         for part in message.split("…"):
             if len(part.strip()) > 3:
                 assert part.strip() in source, message
+
+
+# Promises
+
+
+def test_promises_are_those_of_the_proof() -> None:
+    """The page is written by `make proof`; what it says besides figures is in `tests/proof/promises.py`."""
+    page = " ".join((TOP / "docs/promises.md").read_text().split())
+    assert [promise.number for promise in PROMISES] == list(range(1, 22))
+    for promise in PROMISES:
+        assert f"**{promise.text}** {promise.state.capitalize()}." in page
+        for words in (promise.measure, promise.limits, *promise.tests):
+            assert words in page
+
+
+def test_tests_that_the_promises_name_exist() -> None:
+    named = [span for span in spans((TOP / "docs/promises.md").read_text()) if span.startswith("tests/")]
+    assert len(named) > 30
+    for test in named:
+        path, *names = test.split("::")
+        text = (TOP / path).read_text()
+        for name in names:
+            assert re.search(rf"^ *(?:def|class) {name}\b", text, re.MULTILINE), test
 
 
 # Architecture

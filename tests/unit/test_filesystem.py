@@ -313,6 +313,15 @@ def test_set_aside_keeps_the_bytes(store: FilesystemStorage) -> None:
     assert mode(store.root / ".orphans") == 0o700
 
 
+def test_keep_aside_leaves_the_key_as_it_is(store: FilesystemStorage) -> None:
+    put(store, KEY, b"first")
+    store.keep_aside(KEY)
+    store.replace(KEY, io.BytesIO(b"second"))
+    assert [path.read_bytes() for path in (store.root / ".orphans").iterdir()] == [b"first"]
+    assert read_all(store.open(KEY)) == b"second"
+    store.keep_aside("p/nothing")
+
+
 def test_adopt_names_a_file_of_this_disk(store: FilesystemStorage) -> None:
     part = store.root / ".fill" / "a.part"
     part.parent.mkdir()

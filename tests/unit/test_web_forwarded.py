@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from caseus.web.forwarded import Origin, TrustedProxies, valid_host
+from caseus.web.forwarded import UNIX, Origin, TrustedProxies, valid_host
 
 HEADERS = {
     "host": "inner:8080",
@@ -65,3 +65,10 @@ def test_hosts(host: str) -> None:
 )
 def test_no_hosts(host: str | None) -> None:
     assert valid_host(host) is None
+
+
+def test_whoever_connects_by_a_unix_socket_is_believed_only_if_told() -> None:
+    assert TrustedProxies(["10.0.0.0/8"]).origin(UNIX, "http", HEADERS).client == UNIX
+    assert TrustedProxies(["10.0.0.0/8", "unix"]).origin(UNIX, "http", HEADERS).client == "203.0.113.9"
+    assert TrustedProxies(["unix"]) and TrustedProxies(["::1"]) and not TrustedProxies([])
+    assert "" not in TrustedProxies(["unix"])  # a TCP client that is gone already

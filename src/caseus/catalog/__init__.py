@@ -9,11 +9,14 @@ from typing import Self
 
 from caseus.catalog import journal
 from caseus.catalog.accounts import Accounts
+from caseus.catalog.aliases import Aliases
 from caseus.catalog.fetched import Fetched
+from caseus.catalog.folders import Folders
 from caseus.catalog.hosted import LEASE, Claim, ClaimState, Hosted
 from caseus.catalog.migration import migrate
 from caseus.catalog.rows import FetchedFile, HostedFile, JournalEntry, Token, Tombstone, UpstreamPage, User
 from caseus.catalog.upkeep import Upkeep
+from caseus.catalog.uploaders import Uploaders
 from caseus.catalog.writer import Changes, Transaction
 from caseus.errors import Unavailable
 from caseus.model import Validity
@@ -34,7 +37,7 @@ __all__ = [
 ]
 
 
-class Catalog(Hosted, Fetched, Accounts, Upkeep):
+class Catalog(Hosted, Fetched, Folders, Accounts, Uploaders, Aliases, Upkeep):
     """Every write returns when it is durable and seen by the next read of any process.
 
     Raises Unavailable("local") if the database can't be read or written, Unavailable("full") if the disk is full.

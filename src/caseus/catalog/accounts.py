@@ -52,16 +52,19 @@ class Accounts(Database):
     def users(self) -> list[User]:
         return [_to_user(row) for row in self._rows(_users)]
 
-    def add_user(self, name: str, *, password_hash: str, admin: bool, actor: str) -> None:
+    def add_user(
+        self, name: str, *, password_hash: str, admin: bool = False, read_only: bool = False, actor: str
+    ) -> None:
         """Conflict if there is one of that name."""
+        kind = " (admin)" if admin else " (read-only)" if read_only else ""
 
         def job(transaction: Transaction) -> None:
             if transaction.row(_user, {"user_name": name}):
                 raise Conflict(f"user {name} exists: change the password by `caseus user passwd {name}`")
-            row = {"name": name, "password_hash": password_hash, "admin": admin, "created": transaction.now}
-            transaction.execute(_add_user, row)
+            row = {"name": name, "password_hash": password_hash, "admin": admin, "read_only": read_only}
+            transaction.execute(_add_user, row | {"created": transaction.now})
             transaction.add("users")
-            transaction.journal("user-add", actor=actor, detail=f"{name}{' (admin)' if admin else ''}")
+            transaction.journal("user-add", actor=actor, detail=f"{name}{kind}")
 
         self.writer.write(job)
 
@@ -134,4 +137,4 @@ class Accounts(Database):
 
 
 def _to_user(row: Any) -> User:
-    return User(**{**dict(row), "admin": bool(row["admin"])})
+    return User(**{**dict(row), "admin": bool(row["admin"]), "read_only": bool(row["read_only"])})

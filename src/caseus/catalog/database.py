@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import bindparam, select
 
 from caseus.catalog import schema, sql
-from caseus.catalog.locks import Presence
+from caseus.catalog.locks import Presence, exclusive, exclusive_at_once
 from caseus.catalog.serial import SerialFile
-from caseus.catalog.trouble import unreadable
+from caseus.catalog.trouble import TROUBLE, unreadable
+from caseus.catalog.watch import SerialWatch
 from caseus.catalog.writer import Writer
 from caseus.errors import Unavailable
 
@@ -40,10 +41,13 @@ class Database:
         self._closed = False
         self.presence = Presence(root / "server.lock")
         self._serial = SerialFile(root / "serial")
+        self._watch: SerialWatch | None = None
         self.writer = Writer(self._path, root / "write.lock", self._serial, clock)
 
     def close(self) -> None:
         """Finish what is queued, then close everything."""
+        if self._watch is not None:
+            self._watch.close()
         self.writer.close()
         with self._guard:
             self._closed = True
@@ -76,13 +80,42 @@ class Database:
         return self._serial.serial
 
     def adopt_serial(self) -> None:
-        """Take the database's word after a start: a kill may have fallen between COMMIT and the mapped number."""
+        """Take the database's word after a start: a kill may have fallen between COMMIT and the mapped number.
+
+        Under the lock of all writers, and only where the two differ: between another's COMMIT and its store, they do,
+        and the number that was read before would be set after the newer one.
+        """
+        if not self._is_adopted():
+            with exclusive(self.root / "write.lock"):
+                self._adopt()
+
+    def adopt_serial_at_once(self) -> bool:
+        """The same, unless somebody writes just now, who will store the number: then False."""
+        if self._is_adopted():
+            return True
+        with exclusive_at_once(self.root / "write.lock") as alone:
+            if alone:
+                self._adopt()
+            return alone
+
+    def _is_adopted(self) -> bool:
         number = self.counter("serial")
-        if self._serial.serial != number:
-            self._serial.serial = number
+        return self._serial.serial == number and self._serial.listed <= number
+
+    def _adopt(self) -> None:
+        number = self.counter("serial")
+        self._serial.serial = number
         if self._serial.listed > number:
             self._serial.listed = 0  # the catalog is older than its lists: a restored backup
             self._serial.written = 0
+
+    def watch_serial(self) -> None:
+        """Look ten times a second, until the catalog is closed, for what `adopt_serial` makes good.
+
+        Another process may be killed between its COMMIT and its store, and nobody then tells the ones that go on.
+        """
+        if self._watch is None:
+            self._watch = SerialWatch(self._path, self.adopt_serial_at_once)
 
     def counter(self, name: str) -> int:
         row = self._row(_counter, name=name)
@@ -111,7 +144,7 @@ class Database:
         except BaseException as error:
             if connection is not None:
                 connection.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, TROUBLE):
                 raise unreadable(error, self._path) from None
             raise
         with self._guard:

@@ -18,12 +18,13 @@ Counted = Literal["projects", "files", "bytes", "tombstones", "uploaded"]
 """Projects in its list, files that are stored, their bytes, tombstones, and when a file was last put in (Unix seconds).
 """
 
-_f = schema.files.c
+_f, _t = schema.files.c, schema.tombstones.c
 _tree: BindParameter[str] = bindparam("tree")
 
 _insert = sql.Statement(insert(schema.files))
 _bury = sql.Statement(insert(schema.tombstones))
 _remove = sql.Statement(delete(schema.files).where(_f.tree == _tree, _f.filename == bindparam("filename")))
+_unbury = sql.Statement(delete(schema.tombstones).where(_t.tree == _tree, _t.filename == bindparam("filename")))
 _any = sql.Statement(select(_f.tree).where(_f.tree == _tree, _f.project == bindparam("name")).limit(1))
 
 
@@ -59,6 +60,12 @@ def bury(transaction: Transaction, tombstone: Tombstone) -> None:
     """From now on the name is used up."""
     transaction.execute(_bury, msgspec.structs.asdict(tombstone))
     count(transaction, "tombstones", tombstone.tree)
+
+
+def unbury(transaction: Transaction, tree: str, filename: str) -> None:
+    """The name can be used again."""
+    if transaction.execute(_unbury, {"tree": tree, "filename": filename}):
+        count(transaction, "tombstones", tree, -1)
 
 
 def has_files(transaction: Transaction, tree: str, project: str) -> bool:

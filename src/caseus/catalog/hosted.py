@@ -20,6 +20,7 @@ LEASE = 30.0
 """Seconds for which a claim holds a name unless it is renewed."""
 
 _f, _t, _c, _p = schema.files.c, schema.tombstones.c, schema.claims.c, schema.projects.c
+_m = schema.markers.c
 _tree: BindParameter[str] = bindparam("tree")
 _name: BindParameter[str] = bindparam("name")
 _filename: BindParameter[str] = bindparam("filename")
@@ -30,6 +31,7 @@ _knows = sql.Statement(
             exists().where(_f.tree == _tree, _f.project == _name),
             exists().where(_t.tree == _tree, _t.project == _name),
             exists().where(_c.tree == _tree, _c.project == _name, _c.until > bindparam("now")),
+            exists().where(_m.tree == _tree, _m.project == _name),
         ).label("known")
     )
 )
@@ -115,7 +117,7 @@ class Hosted(Database):
     """Reads answer at once; writes return when they are durable."""
 
     def knows(self, tree: str, name: str) -> bool:
-        """Whether the name is ours: published, claimed or tombstoned."""
+        """Whether the name is ours: published, claimed, tombstoned, or marked in its folder."""
         row = self._row(_knows, tree=tree, name=name, now=self.clock())
         return row is not None and bool(row["known"])
 
@@ -254,10 +256,37 @@ class Hosted(Database):
             for file in files:
                 if not holdings.take(transaction, file):
                     raise NotFound(f"{file.filename} is no longer there")
-                holdings.bury(transaction, Tombstone(**_subject(file), deleted=transaction.now, reason=reason))
+                grave = Tombstone(
+                    **_subject(file), deleted=transaction.now, reason=reason, yanked=file.yanked
+                )
+                holdings.bury(transaction, grave)
                 listed = holdings.has_files(transaction, file.tree, file.project)
                 transaction.change(file.tree, file.project, listed=listed)
                 transaction.journal("delete", actor=actor, detail=reason, **_subject(file))
+
+        self.writer.write(job)
+
+    def tombstone(self, tree: str, filename: str) -> Tombstone | None:
+        row = self._row(_tombstone, tree=tree, filename=filename)
+        return Tombstone(**dict(row)) if row else None
+
+    def forget(self, tree: str, filename: str, *, actor: str, owner: str | None = None) -> None:
+        """Take a tombstone away, so that the name can be used again. NotFound.
+
+        `owner`: who has a claim on the name from then on, so that the project stays ours until a file is published.
+        """
+
+        def job(transaction: Transaction) -> None:
+            name = {"tree": tree, "filename": filename}
+            grave = transaction.row(_tombstone, name)
+            if grave is None:
+                raise NotFound(f"no file {filename} was deleted here")
+            holdings.unbury(transaction, tree, filename)
+            subject = name | {"project": grave["project"], "sha256": grave["sha256"]}
+            if owner is not None:
+                transaction.execute(_set_claim, subject | {"owner": owner, "until": transaction.now + LEASE})
+            transaction.change(tree, grave["project"])
+            transaction.journal("forget", actor=actor, **subject)
 
         self.writer.write(job)
 

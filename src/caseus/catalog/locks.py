@@ -12,15 +12,42 @@ from pathlib import Path
 from caseus.errors import Unavailable
 
 
+class Lock:
+    """A file's lock, for one thread. The file stays open, so that a process without descriptors left can still write.
+
+    OSError if the file can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    @contextmanager
+    def held(self, *, timeout: float = 10.0) -> Iterator[None]:
+        """Hold it alone. Unavailable("local") if another process keeps it longer than `timeout` seconds."""
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        _acquire(self._fd, timeout)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
 @contextmanager
 def exclusive(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
-    """Hold the file's lock alone. Unavailable("local") if another process keeps it longer than `timeout` seconds."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Hold a file's lock once, as `Lock` does."""
+    lock = Lock(path)
     try:
-        _acquire(fd, timeout)
-        yield
+        with lock.held(timeout=timeout):
+            yield
     finally:
-        os.close(fd)
+        lock.close()
 
 
 def _acquire(fd: int, timeout: float) -> None:
@@ -37,6 +64,21 @@ def _acquire(fd: int, timeout: float) -> None:
                 ) from None
             time.sleep(pause)
             pause = min(pause * 2, 0.02)
+
+
+@contextmanager
+def exclusive_at_once(path: Path) -> Iterator[bool]:
+    """Hold the file's lock alone if nobody else holds it just now; gives whether it is held."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
 
 
 def is_open(path: Path) -> bool:

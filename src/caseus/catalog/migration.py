@@ -9,7 +9,7 @@ from pathlib import Path
 
 from caseus.catalog import schema
 from caseus.catalog.locks import exclusive
-from caseus.catalog.trouble import unreadable, unwritable
+from caseus.catalog.trouble import TROUBLE, unreadable, unwritable
 from caseus.errors import Invalid
 
 
@@ -47,7 +47,7 @@ def current(path: Path) -> str | None:
         if "no such table" in str(error):
             return None
         raise unreadable(error, path) from None
-    except sqlite3.DatabaseError as error:
+    except TROUBLE as error:
         raise Invalid(
             f"{path.name} is no catalog of caseus, or is damaged ({error}): run `caseus reindex`, or restore a backup"
         ) from None

@@ -18,6 +18,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    false,
 )
 
 HEAD = "0004"
@@ -84,9 +85,18 @@ tombstones = Table(
     Column("sha256", String, nullable=False),
     Column("deleted", Float, nullable=False),
     Column("reason", String, nullable=False),
+    Column("yanked", String),
     PrimaryKeyConstraint("tree", "project", "filename"),
     Index("tombstones_filename", "tree", "filename", unique=True),
     sqlite_with_rowid=False,
+)
+
+# A project whose folder has a marker, by which its name is ours.
+markers = Table(
+    "markers",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("project", String, primary_key=True),
 )
 
 # An upload that runs: the name is `owner`'s until the lease ends.
@@ -127,6 +137,7 @@ fetched_files = Table(
     Column("modified", Float),
     Column("stored", Boolean, nullable=False),
     Column("used", Float, nullable=False),
+    Column("has_sig", Boolean, nullable=False, server_default=false()),
     Index("fetched_files_used", "stored", "used"),
 )
 
@@ -137,6 +148,25 @@ users = Table(
     Column("password_hash", String, nullable=False),
     Column("admin", Boolean, nullable=False),
     Column("created", Float, nullable=False),
+    Column("read_only", Boolean, nullable=False, server_default=false()),
+)
+
+# Who may upload to a project; where it has no row, everybody who may upload at all. Users of other places have no row
+# in `users`.
+uploaders = Table(
+    "uploaders",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("project", String, primary_key=True),
+    Column("user", String, primary_key=True),
+)
+
+# Paths under which clients know an index from another server (devpi's USER/NAME).
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("path", String, primary_key=True),
+    Column("index", String, nullable=False),
 )
 
 # Tokens are random strings; only their sha256 is stored.

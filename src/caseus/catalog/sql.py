@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import ClauseElement, Insert
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from caseus import durability
+
 Params = Mapping[str, Any]
 
 
@@ -56,7 +58,7 @@ def connect(path: str, *, read_only: bool, timeout: float = 10) -> sqlite3.Conne
             connection.execute("PRAGMA query_only = ON")
         else:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA synchronous = {durability.synchronous()}")
     except BaseException:
         connection.close()
         raise

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from caseus.errors import Unavailable
 
+TROUBLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading may raise: SQLite quotes a damaged schema, and Python can't decode what it quotes."""
+
 _RETRY = 5.0  # seconds
 _SHARED_MEMORY = 64 * 1024
 """Bytes: a disk with less free has no room for what SQLite makes beside a database, and it says only "I/O error"."""
 
 
-def unreadable(error: sqlite3.Error, path: Path) -> Unavailable:
+def unreadable(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> Unavailable:
     """An unsure catalog is 503 (507 on a full disk) for every name, so that no private name is ever asked upstream."""
     if _is_full(error, path):
         return _full("read")
@@ -32,7 +35,7 @@ def _full(verb: str) -> Unavailable:
     return Unavailable(f"no space left to {verb} the catalog: free some and try again", kind="full")
 
 
-def _is_full(error: sqlite3.Error | OSError, path: Path) -> bool:
+def _is_full(error: Exception, path: Path) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     code = getattr(error, "sqlite_errorcode", None)

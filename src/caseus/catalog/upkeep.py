@@ -8,12 +8,26 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, bindparam, delete, func, insert, select, union, update
+from sqlalchemy import (
+    BindParameter,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    union,
+    update,
+)
 
 from caseus.catalog import holdings, journal, schema, sql
 from caseus.catalog.database import Database
+from caseus.catalog.fetched import fetched_file
 from caseus.catalog.rows import CachedTree, FetchedFile, HostedFile, Tombstone, Totals
+from caseus.catalog.trouble import TROUBLE
 from caseus.catalog.writer import Transaction
+from caseus.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -28,8 +42,11 @@ _claim = sql.Statement(select(_c.until).where(_c.tree == _tree, _c.filename == _
 _drop_claim = sql.Statement(delete(schema.claims).where(_c.tree == _tree, _c.filename == _filename))
 _grave = sql.Statement(select(_t.tree).where(_t.tree == _tree, _t.filename == _filename))
 _accounts = {
-    table: (sql.Statement(select(table)), sql.Statement(insert(table))) for table in (schema.users, schema.tokens)
+    # What an older catalog has not is read as `_since`: its columns as they are, its tables as empty.
+    table: (sql.Statement(select(literal_column("*")).select_from(table)), sql.Statement(insert(table)))
+    for table in (schema.users, schema.tokens, schema.uploaders, schema.aliases)
 }
+_since: dict[Table, dict[str, Any]] = {schema.users: {"read_only": False}}
 _clear_stored = sql.Statement(update(schema.fetched_files).values(stored=False))
 
 _counts = {
@@ -55,10 +72,23 @@ _unused = sql.Statement(
     select(schema.fetched_files).where(_g.stored.is_(True), _g.used < bindparam("before")).order_by(_g.used)
 )
 _fetched_named = sql.Statement(select(schema.fetched_files).where(_g.filename == _filename).order_by(_g.tree))
+_ahead = sql.Statement(select(schema.projects.c.name).where(schema.projects.c.serial > bindparam("number")).limit(1))
 
 
 class Upkeep(Database):
     """Reads answer at once; writes return when they are durable."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with the database itself, in words; empty where it is sound. SQLite reads all of it."""
+        try:
+            with self._reader() as connection:
+                found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
+            if found == ["ok"]:
+                behind = self._row(_ahead, number=self.counter("serial"))
+                found = [f"the serial is smaller than that of {behind['name']}"] if behind else []
+        except Unavailable as error:
+            return [str(error)]
+        return found
 
     def alone(self, action: Callable[[], T]) -> T:
         """Do something under the lock of all processes, where no fact and no list can change; keep it short."""
@@ -116,20 +146,25 @@ class Upkeep(Database):
         return self.writer.write(job)
 
     def adopt_accounts(self, other: Path, *, actor: str) -> int | None:
-        """Take over users and tokens of another catalog; the number of users, None if it can't be read."""
+        """Take over users, tokens, uploaders and aliases of another catalog.
+
+        The number of users; None if it can't be read.
+        """
         try:
             with closing(sqlite3.connect(f"{other.absolute().as_uri()}?mode=ro", uri=True)) as connection:
                 connection.row_factory = sqlite3.Row
+                there = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master")}
                 found = {
-                    table: [dict(row) for row in sql.rows(connection, read, {})]
+                    table: [_since.get(table, {}) | dict(row) for row in sql.rows(connection, read, {})]
                     for table, (read, _) in _accounts.items()
+                    if table.name in there or table in (schema.users, schema.tokens)
                 }
-        except sqlite3.Error:
+        except TROUBLE:
             return None
 
         def job(transaction: Transaction) -> int:
             for table, (_, write) in _accounts.items():
-                for row in found[table]:
+                for row in found.get(table, ()):
                     transaction.execute(write, row)
             transaction.add("users")
             for user in found[schema.users]:
@@ -186,11 +221,11 @@ class Upkeep(Database):
 
     def unused_since(self, before: float) -> list[FetchedFile]:
         """Stored files that nobody read after that moment, the least recently used first."""
-        return [_fetched(row) for row in self._rows(_unused, before=before)]
+        return [fetched_file(row) for row in self._rows(_unused, before=before)]
 
     def fetched_named(self, filename: str) -> list[FetchedFile]:
         """What is known of files of that name, of whichever upstream and project."""
-        return [_fetched(row) for row in self._rows(_fetched_named, filename=filename)]
+        return [fetched_file(row) for row in self._rows(_fetched_named, filename=filename)]
 
 
 def _is_taken(transaction: Transaction, fact: HostedFile | Tombstone) -> bool:
@@ -207,9 +242,3 @@ def _named(what: holdings.Counted, trees: str) -> dict[str, str]:
     """Counters of one tree or, where it ends in a slash, of those that begin with it: the bounds of their names."""
     first = holdings.counter(what, trees)
     return {"first": first, "behind": f"{first[:-1]}0" if trees.endswith("/") else f"{first}\0"}
-
-
-def _fetched(row: Any) -> FetchedFile:
-    values = dict(row)
-    del values["used"]
-    return FetchedFile(**{**values, "stored": bool(values["stored"])})

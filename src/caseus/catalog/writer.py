@@ -20,8 +20,9 @@ import structlog
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from caseus import durability
 from caseus.catalog import journal, schema, sql
-from caseus.catalog.locks import exclusive
+from caseus.catalog.locks import Lock
 from caseus.catalog.serial import SerialFile
 from caseus.catalog.trouble import unwritable
 from caseus.errors import CaseusError, Unavailable
@@ -165,7 +166,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, lock: Path, serial: SerialFile, clock: Callable[[], float]) -> None:
-        self._path, self._lock, self._serial, self._clock = path, lock, serial, clock
+        self._path, self._lock, self._serial, self._clock = path, Lock(lock), serial, clock
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self.after_commit: Callable[[Changes], None] | None = None
@@ -208,6 +209,7 @@ class Writer:
         finally:
             if self._connection is not None:
                 self._connection.close()
+            self._lock.close()
 
     def _next_group(self) -> tuple[list[_Waiting], bool]:
         group: list[_Waiting] = []
@@ -224,10 +226,11 @@ class Writer:
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
-        # Who waited behind a group that met a locked database has less left: nobody waits for two time limits.
-        deadline = min((waiting.since for waiting in group), default=time.monotonic()) + _PATIENCE
+        # Who waited behind a group that met a locked database has less left: nobody waits for two time limits. What is
+        # written when nobody waits can wait for the next time.
+        deadline = min((waiting.since + _PATIENCE for waiting in group), default=time.monotonic())
         try:
-            with exclusive(self._lock, timeout=_left(deadline)):
+            with self._lock.held(timeout=_left(deadline)):
                 self._transact(self._connected(_left(deadline)), group, outcomes)
         except BaseException as error:
             failure = unwritable(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
@@ -256,8 +259,10 @@ class Writer:
         group: list[_Waiting],
         outcomes: list[tuple[Future[Any], Any, BaseException | None]],
     ) -> None:
-        durable = any(waiting.durable for waiting in group)
-        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        level = durability.synchronous()
+        if not any(waiting.durable for waiting in group) and level == "FULL":
+            level = "NORMAL"  # in the log at once, on the disk with the next group that needs it
+        connection.execute(f"PRAGMA synchronous = {level}")
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = Transaction(connection, self._clock())
@@ -303,7 +308,7 @@ class Writer:
         if self.settle is None:
             return
         try:
-            with exclusive(self._lock):
+            with self._lock.held():
                 self._unsettled = int(self.settle())
         except (CaseusError, OSError) as error:
             _log.error("catalog.lists_behind", error=str(error))
@@ -312,14 +317,12 @@ class Writer:
         if self._connection is None:
             return
         changed = self._connection.total_changes
-        if (
-            not last and changed - self._checkpointed < _CHECKPOINT
-        ):  # the log's own size tells nothing: it never shrinks
+        if not last and changed - self._checkpointed < _CHECKPOINT:  # its size would not tell: it never shrinks
             return
         self._checkpointed = changed
         wal = f"{os.path.realpath(self._path)}-wal"  # beside the file itself, where the catalog is a link
         try:
-            with exclusive(self._lock):
+            with self._lock.held():
                 large = os.stat(wal).st_size > _LARGE_LOG
                 self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
                 self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last or large else 'PASSIVE'})")

@@ -24,6 +24,7 @@ class CoreMetadata(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None
     version: str | None
     requires_python: str | None
+    requires_dist: tuple[str, ...] = ()
     doubled: tuple[str, ...] = ()
     """Names of those fields that were given more than once."""
 
@@ -55,6 +56,7 @@ def parse_metadata(data: bytes) -> CoreMetadata:
         name=_one_line(raw.get("name")),
         version=_one_line(raw.get("version")),
         requires_python=_one_line(raw.get("requires_python")),
+        requires_dist=tuple(" ".join(each.split()) for each in raw.get("requires_dist", ())),
         doubled=doubled,
     )
 

@@ -6,8 +6,10 @@ stderr. What is heavy is imported inside the commands.
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from caseus.errors import CaseusError, Conflict, Denied, Invalid, NotFound
 
@@ -21,16 +23,18 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit code."""
-    from cyclopts import CycloptsError
+    return run_guarded(lambda: _dispatch(arguments))
 
-    from caseus.cli.app import app
-    from caseus.cli.common import Refused, UsageError, fail
+
+def run_guarded(command: Callable[[], object]) -> int:
+    """The exit code of a command; what it raises is told in one line."""
+    from caseus.cli.errors import Refused, UsageError, fail
 
     try:
-        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        result = command()
         sys.stdout.flush()
-    except (CycloptsError, UsageError) as error:
-        return fail(f"{error} (see `caseus --help`)" if isinstance(error, CycloptsError) else str(error), 2)
+    except UsageError as error:
+        return fail(str(error), 2)
     except (Refused, *_REFUSALS) as error:
         return fail(str(error), 1)
     except CaseusError as error:
@@ -40,6 +44,42 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except SystemExit as error:  # of a parser that has shown its help
+        return error.code if isinstance(error.code, int) else 0
     except Exception as error:
         return fail(f"{type(error).__name__}: {error}", 2)
     return result if isinstance(result, int) else 0
+
+
+def _dispatch(arguments: Sequence[str]) -> object:
+    # A list of ten thousand files is written in the time that the other commands take to load.
+    if arguments and arguments[0] == "export":
+        from caseus.cli.export import main as export
+
+        return export(arguments[1:])
+    from cyclopts import CycloptsError
+
+    from caseus.cli.app import app
+    from caseus.cli.errors import UsageError
+
+    try:
+        with quiet_logs():
+            return app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        raise UsageError(f"{error} (see `caseus --help`)") from None
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """A command tells in its own words what the server logs, but for what is critical; `serve` sets up its own log."""
+    import structlog
+
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from cyclopts import App
 
 from caseus import __version__
-from caseus.cli import cache, config, import_, index, project, token, user
+from caseus.cli import cache, config, import_, import_stock, index, project, token, user
 from caseus.cli.backup import backup, restore
 from caseus.cli.doctor import doctor
 from caseus.cli.gc import gc
 from caseus.cli.info import info
+from caseus.cli.passwd import passwd_check, passwd_hash
 from caseus.cli.reindex import reindex
 from caseus.cli.serve import serve
 from caseus.cli.verify import verify
@@ -24,10 +25,16 @@ app = App(
 app.command(serve)
 app.command(user.app)
 app.command(token.app)
+app.command(passwd_check)
+app.command(passwd_hash)
 app.command(project.app)
 app.command(config.app)
 app.command(verify)
 app.command(doctor)
+import_.app.command(import_stock.gocheese)
+import_.app.command(import_stock.pyshop)
+import_.app.command(import_stock.pypiserver)
+import_.app.command(import_stock.devpi)
 app.command(import_.app)
 app.command(index.app)
 app.command(cache.app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from caseus.cli.common import HERE, AsJson, Refused, Where, existing_root, find_root, show_time
-from caseus.cli.show import counted, damages_as_json, print_damages, print_json, quiet_logs, show_size
+from caseus.cli.show import counted, damages_as_json, print_damages, print_json, show_size
 
 
 def backup(folder: str, /, *, as_json: AsJson = False, where: Where = HERE) -> None:
@@ -17,7 +17,6 @@ def backup(folder: str, /, *, as_json: AsJson = False, where: Where = HERE) -> N
         An empty folder or one with an earlier backup, best on another disk.
     """
     root = existing_root(find_root(where))
-    quiet_logs()
     from caseus.cli.progress import showing
     from caseus.upkeep.backup import Backup
 
@@ -46,7 +45,6 @@ def restore(folder: str, /, *, as_json: AsJson = False, where: Where = HERE) -> 
         The backup.
     """
     root = find_root(where)
-    quiet_logs()
     from caseus.cli.progress import showing
     from caseus.upkeep.restore import open_backup
     from caseus.upkeep.restore import restore as put_back

@@ -22,7 +22,7 @@ from caseus.cli.common import (
     print_table,
     show_time,
 )
-from caseus.cli.show import counted, parse_age, print_json, quiet_logs, show_size
+from caseus.cli.show import counted, parse_age, print_json, show_size
 from caseus.units import parse_size
 
 if TYPE_CHECKING:
@@ -103,7 +103,6 @@ def _pruner(where: Where) -> Iterator[tuple[Pruner, int]]:
     """With the size that the cache may have."""
     config = load_config(where).config
     existing_root(config.root)
-    quiet_logs()
     from caseus.site import cache_limit
     from caseus.storage.filesystem import FilesystemStorage
     from caseus.upkeep.cache import Pruner

@@ -1,4 +1,4 @@
-"""What the commands share: flags, the configuration, the catalog, questions, tables, errors."""
+"""What the commands share: flags, the configuration, the catalog, questions, tables."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from caseus.config import Loaded, load, load_root, mask
-from caseus.errors import CaseusError
+from caseus.cli.errors import Refused as Refused
+from caseus.cli.errors import UsageError as UsageError
+from caseus.config import Loaded, load, load_root
 
 if TYPE_CHECKING:
     from caseus.catalog import Catalog
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
 Texts = Annotated[list[str] | None, Parameter(negative="")]
 Switch = Annotated[bool, Parameter(negative="")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
-
-
-class UsageError(CaseusError):
-    """The command can't be meant so: exit code 2."""
-
-
-class Refused(CaseusError):
-    """Done, but something was found, or a question was answered by no: exit code 1."""
 
 
 @Parameter(name="*")
@@ -66,6 +59,15 @@ class Settings(Where):
         Name or address to listen on (default: 127.0.0.1).
     port
         Port to listen on; 0 takes a free one (default: 8080).
+    bind
+        Where to listen, in place of --host and --port: HOST:PORT, [ADDRESS]:PORT, unix:/PATH, or `systemd` for sockets
+        that it opened; may be repeated.
+    bind_mode
+        Mode of unix sockets, in octal digits (default: 660).
+    tls_cert
+        A PEM file with the certificate and those above it: speak TLS.
+    tls_key
+        A PEM file with the certificate's key, if it is not in the same file.
     upstream
         An index that is asked for what is not here: a URL, `pypi` or `none` (default: pypi); may be repeated, the first
         that knows a name answers.
@@ -79,8 +81,13 @@ class Settings(Where):
         Serve cached files that their upstream no longer lists, to those who know their names.
     private
         Pattern of names that are never asked upstream, such as acme-*; may be repeated.
+    watch
+        Publish files that are copied into the data folder's files/main/PROJECT/, delete what is removed there, and heed
+        markers `.private`.
     read
         Who may read: `all` or `users` (default: all).
+    passwd
+        A file of user:hash lines, whose users may log in beside those of `caseus user`.
     max_file_bytes
         The largest file that is accepted, such as 500MB (default: 1GiB).
     cache_bytes
@@ -90,26 +97,42 @@ class Settings(Where):
     public_url
         The URL under which clients reach this server, if a proxy stands before it.
     trusted_proxies
-        Address or network of a proxy whose X-Forwarded headers are believed; may be repeated.
+        Address or network of a proxy whose X-Forwarded headers are believed, or `unix` for whoever connects by a unix
+        socket; may be repeated.
     workers
-        Serving processes; this version runs one.
+        Serving processes: a number, or `auto` for one a core and at most 4 (default: 1).
+    max_clients
+        How many connections there may be at once (default: as many as open files allow, at most 10000).
+    http2
+        Speak HTTP/2 too, over TLS; experimental, and needs the extra caseus[http2].
+    no_fsync
+        Wait for no disk: faster imports, and a power cut loses what was published and may damage the catalog.
     """
 
     host: str | None = None
     port: str | None = None
+    bind: Texts = None
+    bind_mode: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     upstream: Texts = None
     upstream_ttl: str | None = None
     upstream_stale: str | None = None
     union: Texts = None
     keep_removed: Annotated[bool | None, Parameter(negative="")] = None
     private: Texts = None
+    watch: Annotated[bool | None, Parameter(negative="")] = None
     read: str | None = None
+    passwd: str | None = None
     max_file_bytes: str | None = None
     cache_bytes: str | None = None
     grace: str | None = None
     public_url: str | None = None
     trusted_proxies: Texts = None
     workers: str | None = None
+    max_clients: str | None = None
+    http2: Annotated[bool | None, Parameter(negative="")] = None
+    no_fsync: Annotated[bool | None, Parameter(negative="")] = None
 
 
 HERE = Where()
@@ -125,12 +148,6 @@ def load_config(where: Where) -> Loaded:
 def find_root(where: Where) -> Path:
     """The data folder for commands that need nothing else of the configuration."""
     return load_root({"root": where.root}, os.environ, Path(where.config) if where.config is not None else None)
-
-
-def fail(message: str, code: int) -> int:
-    """Say in one line what went wrong; the exit code again."""
-    print("caseus: error:", mask(" ".join(message.split())), file=sys.stderr, flush=True)
-    return code
 
 
 def actor() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from caseus.binds import TcpBind
 from caseus.cli.common import HERE, AsJson, Refused, Switch, Texts, UsageError, Where, existing_root, load_config
 from caseus.cli.user import read_password
 from caseus.errors import Invalid
@@ -81,10 +82,16 @@ def _running_here(where: Where) -> str:
     """The URL of the server that runs with this configuration."""
     config = load_config(where).config
     existing_root(config.root)
-    if config.port == 0:
+    if config.tls_cert is not None and config.public_url is not None:  # whose name the certificate has
+        return f"{config.public_url}simple/"
+    bind = next((bind for bind in config.binds if isinstance(bind, TcpBind)), None)
+    if bind is None:
+        raise UsageError("the server listens on no port that is told here: give the URL by which clients reach it")
+    if bind.port == 0:
         raise UsageError("the port is a free one each time (port 0): give the URL that `caseus serve` printed")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104  (compared, not bound)
-    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}/simple/"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind.host, bind.host)  # noqa: S104  (compared, not bound)
+    scheme = "http" if config.tls_cert is None else "https"
+    return f"{scheme}://{TcpBind(host, bind.port)}/simple/"
 
 
 def _login(user: str | None, *, stdin: bool) -> Login | None:

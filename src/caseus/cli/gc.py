@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from caseus.cli.common import HERE, AsJson, Refused, Switch, Where, find_root, open_catalog, print_table
-from caseus.cli.show import counted, parse_age, print_json, quiet_logs, show_age, show_size
+from caseus.cli.show import counted, parse_age, print_json, show_age, show_size
 
 
 def gc(*, older_than: str = "24h", dry_run: Switch = False, as_json: AsJson = False, where: Where = HERE) -> None:
@@ -20,7 +20,6 @@ def gc(*, older_than: str = "24h", dry_run: Switch = False, as_json: AsJson = Fa
     """
     age = parse_age(older_than)
     root = find_root(where)
-    quiet_logs()
     from caseus.cli.progress import showing
     from caseus.storage.filesystem import FilesystemStorage
     from caseus.upkeep.garbage import Collector

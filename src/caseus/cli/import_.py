@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from cyclopts import App, Parameter
 
 from caseus.cli.common import HERE, AsJson, Refused, Switch, Texts, UsageError, Where, existing_root, load_config
-from caseus.cli.import_progress import progress, say
+from caseus.cli.import_progress import progress, say, stopped_by_signals
 from caseus.cli.import_report import print_report
 from caseus.cli.user import read_password
 from caseus.errors import CaseusError
@@ -99,7 +96,7 @@ def index(
     opened = site.build(config)
     stop = threading.Event()
     try:
-        with progress(lines=follow) as shown, _stopped_by_signals(stop):
+        with progress(lines=follow) as shown, stopped_by_signals(stop):
             source = Source(upstream, max_file_bytes=config.max_file_bytes, stop=stop, files_from=allowed)
             run = IndexImport(
                 source, opened.catalog, opened.indexes[site.MAIN].publisher, selection,
@@ -175,21 +172,3 @@ def _login(user: str | None, *, stdin: bool) -> tuple[str, str] | None:
     if stdin or not sys.stdin.isatty():
         return user, read_password(stdin=stdin)
     return user, getpass.getpass("Password: ")
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM end the import in good order; the second one ends it at once, which does no harm."""
-    before = {}
-
-    def handle(number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

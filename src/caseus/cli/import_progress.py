@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from caseus.importers.index import Progress
-    from caseus.importers.report import Result
+    from caseus.importers.report import Progress, Result
 
 
 def say(text: str, reason: str = "") -> None:
@@ -68,3 +69,21 @@ def _bar() -> Iterator[Progress]:
     counted = TextColumn("{task.completed:.0f} of {task.total:.0f} files so far")
     with Bar(*Bar.get_default_columns()[:2], counted, console=Console(stderr=True), transient=True) as bar:
         yield Shown(bar)
+
+
+@contextmanager
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM end the import in good order; the second one ends it at once, which does no harm."""
+    before = {}
+
+    def handle(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -29,8 +29,10 @@ def print_report(report: Report, plan: Plan | None, url: str, *, as_json: bool) 
         return
     if plan is None:
         _print_outcomes(report)
+        _print_users(report, "taken")
     else:
         _print_plan(plan)
+        _print_users(report, "to take")
     _print_details(report)
 
 
@@ -58,12 +60,25 @@ def _size(known: int, unknown: int) -> str:
 def _print_outcomes(report: Report) -> None:
     from caseus.importers.report import Outcome
 
+    brought = (Outcome.TAKEN, Outcome.CACHED)
     rows = [
-        (outcome.value, str(count), _size(report.taken_bytes, 0) if outcome is Outcome.TAKEN else "")
+        (outcome.value, str(count), _size(report.bytes_of(outcome), 0) if outcome in brought else "")
         for outcome, count in report.counts.items()
         if count or outcome in (Outcome.TAKEN, Outcome.THERE)
     ]
     print_table(("outcome", "files", "bytes"), rows)
+
+
+def _print_users(report: Report, taken: str) -> None:
+    from caseus.importers.report import Outcome
+
+    told = [
+        f"{count} {taken if outcome is Outcome.TAKEN else outcome.value}"
+        for outcome, count in report.users.items()
+        if count
+    ]
+    if told:
+        print("users:", ", ".join(told))
 
 
 def _print_details(report: Report) -> None:
@@ -74,11 +89,11 @@ def _print_details(report: Report) -> None:
     rows = [
         (
             result.outcome.value,
-            result.filename or f"project {result.project}",
+            result.what,
             "; ".join(filter(None, (result.reason, *result.remarks))),
         )
         for result in details[:_MOST_DETAILS]
     ]
-    print_table(("outcome", "file", "why"), rows)
+    print_table(("outcome", "of", "why"), rows)
     if len(details) > _MOST_DETAILS:
         print(f"and {len(details) - _MOST_DETAILS} more: --json tells all")

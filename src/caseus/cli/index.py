@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from cyclopts import App
 
-from caseus.cli.common import HERE, AsJson, Where, existing_root, load_config, open_catalog, print_table, show_time
+from caseus.cli.common import (
+    HERE,
+    AsJson,
+    Switch,
+    UsageError,
+    Where,
+    actor,
+    existing_root,
+    load_config,
+    open_catalog,
+    print_table,
+    show_time,
+)
 from caseus.cli.show import print_json, show_size
 from caseus.errors import NotFound
 
-app = App(name="index", help="The indexes that are served: list, show.")
+app = App(name="index", help="The indexes that are served: list, show, alias.")
+
+_ALIAS = re.compile(r"[A-Za-z0-9@_.-]+/[A-Za-z0-9@_.-]+\Z")
 
 
 @app.command(name="list")
@@ -42,6 +57,31 @@ def show(name: str, /, *, as_json: AsJson = False, where: Where = HERE) -> None:
     print_table(("what", "value"), [(key.replace("_", " "), _show(key, value)) for key, value in found.items()])
 
 
+@app.command
+def alias(path: str, /, *, remove: Switch = False, where: Where = HERE) -> None:
+    """Have the index answer under a path of devpi too: PATH/+simple/, uploads to PATH/, files under PATH/+f/.
+
+    Parameters
+    ----------
+    path
+        USER/NAME as devpi had it.
+    remove
+        Have it no longer answer there.
+    """
+    if not _ALIAS.match(path):
+        raise UsageError(f"{path!a} is no path of devpi: give USER/NAME")
+    from caseus.site import MAIN
+
+    with open_catalog(where) as catalog:
+        if not remove:
+            catalog.add_alias(path, MAIN, actor=actor())
+            print(f"/{path}/+simple/ is /simple/")
+        elif catalog.remove_alias(path, actor=actor()):
+            print(f"/{path}/+simple/ is no more")
+        else:
+            raise NotFound(f"no alias {path}: see `caseus index show main`")
+
+
 def _indexes(where: Where) -> list[dict[str, Any]]:
     """This version has one, `main`, whose settings stand under [index.main] or at the top of the file."""
     loaded = load_config(where)
@@ -50,11 +90,12 @@ def _indexes(where: Where) -> list[dict[str, Any]]:
     from caseus.storage import hosted_tree
 
     with open_catalog(where) as catalog:
-        totals = catalog.totals(hosted_tree(MAIN))
+        totals, aliases = catalog.totals(hosted_tree(MAIN)), catalog.aliases(MAIN)
     return [
         {
             "name": MAIN,
             "url": "/simple/",
+            "aliases": aliases,
             "read": loaded.settings["read"].shown,
             "upstream": loaded.settings["upstream"].shown,
             "upstream_ttl": loaded.settings["upstream_ttl"].shown,

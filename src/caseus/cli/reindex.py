@@ -17,7 +17,7 @@ from caseus.cli.common import (
     confirm,
     find_root,
 )
-from caseus.cli.show import counted, print_damages, print_json, quiet_logs
+from caseus.cli.show import counted, print_damages, print_json
 
 if TYPE_CHECKING:
     from caseus.upkeep.reindex import Rebuilt
@@ -36,7 +36,6 @@ def reindex(*, check_digests: bool = True, yes: Switch = False, as_json: AsJson 
     root = find_root(where)
     if not (root / "files").is_dir():
         raise UsageError(f"no files/ in {root}: give its --root")
-    quiet_logs()
     from caseus.cli.progress import showing
     from caseus.storage.filesystem import FilesystemStorage
     from caseus.upkeep.reindex import out_of_use, rebuild, state_of

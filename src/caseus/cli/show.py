@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +50,3 @@ def parse_age(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError(f"--older-than: {error}") from None
-
-
-def quiet_logs() -> None:
-    """A command tells in its own words what the server logs."""
-    import structlog
-
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -46,6 +46,8 @@ def create(
             raise NotFound(f"no user {user!r}: add one by `caseus user add`")
         if scope == "admin" and not owner.admin:
             raise Invalid(f"{user} is no admin: make a token of scope upload or read")
+        if scope != "read" and owner.read_only:
+            raise Invalid(f"{user} may only read: make a token of scope read")
         catalog.add_token(
             user=user, digest=digest(token), prefix=token[:SHOWN], scope=scope, expires=until, actor=actor()
         )

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import getpass
-import re
 import sys
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from caseus import names
 from caseus.cli.common import HERE, Switch, UsageError, Where, actor, open_catalog, print_table, show_time
+from caseus.errors import Invalid
+
+if TYPE_CHECKING:
+    from caseus.catalog import User
 
 app = App(name="user", help="People and robots that may log in: add, list, remove, passwd.")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")
 _SHORT = 8
-_LONGEST = 1024
 
 
 @app.command
-def add(name: str, /, *, admin: Switch = False, password_stdin: Switch = False, where: Where = HERE) -> None:
+def add(
+    name: str,
+    /,
+    *,
+    admin: Switch = False,
+    read_only: Switch = False,
+    password_stdin: Switch = False,
+    where: Where = HERE,
+) -> None:
     """Add a user; asks for the password on a terminal.
 
     Parameters
@@ -27,15 +38,20 @@ def add(name: str, /, *, admin: Switch = False, password_stdin: Switch = False, 
         Letters, digits and ._@- only, at most 64.
     admin
         The user may also administer.
+    read_only
+        The user may read where reading needs a login, and never upload.
     password_stdin
         Read the password from standard input.
     """
     check_user_name(name)
+    if admin and read_only:
+        raise UsageError("--admin and --read-only exclude each other")
     password = read_password(stdin=password_stdin)
     from caseus.access import Passwords
 
     with open_catalog(where, make=True) as catalog:
-        catalog.add_user(name, password_hash=Passwords().hash(password), admin=admin, actor=actor())
+        hashed = Passwords().hash(password)
+        catalog.add_user(name, password_hash=hashed, admin=admin, read_only=read_only, actor=actor())
     print(f"added user {name}")
     warn_of_short(password)
 
@@ -44,8 +60,8 @@ def add(name: str, /, *, admin: Switch = False, password_stdin: Switch = False, 
 def list_(*, where: Where = HERE) -> None:
     """List the users."""
     with open_catalog(where) as catalog:
-        rows = [(user.name, "yes" if user.admin else "no", show_time(user.created)) for user in catalog.users()]
-    print_table(("name", "admin", "created"), rows)
+        rows = [(user.name, _rights(user), show_time(user.created)) for user in catalog.users()]
+    print_table(("name", "may", "created"), rows)
 
 
 @app.command
@@ -74,16 +90,16 @@ def passwd(name: str, /, *, password_stdin: Switch = False, where: Where = HERE)
     warn_of_short(password)
 
 
+def _rights(user: User) -> str:
+    return "administer" if user.admin else "read" if user.read_only else "upload"
+
+
 def check_user_name(name: str) -> None:
-    """UsageError for what nobody can be called. Users and indexes share one name space."""
-    if name == "__token__":
-        raise UsageError("__token__ is what clients call a token: choose another user name")
-    if name == "main":
-        raise UsageError("main is the name of an index, and users and indexes share one name space: choose another")
-    if not _NAME.match(name):
-        raise UsageError(
-            f"invalid user name {name!r}: use letters, digits and ._@- only, at most 64, with a letter or digit first"
-        )
+    """UsageError for what nobody can be called."""
+    try:
+        names.check_user_name(name)
+    except Invalid as error:
+        raise UsageError(f"{name!a}: {error}") from None
 
 
 def read_password(*, stdin: bool) -> str:
@@ -107,11 +123,13 @@ def warn_of_short(password: str) -> None:
 
 
 def _from_stdin() -> str:
-    data = sys.stdin.buffer.read(_LONGEST + 3)
+    from caseus.passwords.formats import LONGEST
+
+    data = sys.stdin.buffer.read(LONGEST + 3)
     try:
         password = data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise UsageError("the password is not text in UTF-8") from None
-    if "\n" in password or len(password) > _LONGEST:
-        raise UsageError(f"the password must be one line of at most {_LONGEST} characters")
+    if "\n" in password or len(password) > LONGEST:
+        raise UsageError(f"the password must be one line of at most {LONGEST} characters")
     return password

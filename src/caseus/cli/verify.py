@@ -14,7 +14,7 @@ from caseus.cli.common import (
     open_catalog,
     print_table,
 )
-from caseus.cli.show import damages_as_json, print_damages, print_json, quiet_logs
+from caseus.cli.show import damages_as_json, print_damages, print_json
 
 
 def verify(*, repair: Switch = False, as_json: AsJson = False, where: Where = HERE) -> None:
@@ -26,7 +26,6 @@ def verify(*, repair: Switch = False, as_json: AsJson = False, where: Where = HE
         Make good what can be made from what is right; the rest is told.
     """
     root = find_root(where)
-    quiet_logs()
     from caseus.cli.progress import showing
     from caseus.storage.filesystem import FilesystemStorage
     from caseus.upkeep.repair import Repairer

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import structlog
 
+from caseus import durability
 from caseus.catalog import Catalog
 from caseus.errors import CaseusError, Conflict, NotFound, Unavailable
 from caseus.expiring import Expiring
@@ -115,14 +116,21 @@ class Fills:
             if stored is not None:
                 return stored[0], True
             self._refuse_wrong(source)
-            try:
-                lock = part.take()
-                fd = part.follow()  # before the filler runs: it takes the name away at its end
-            except OSError as error:
-                raise _unwritable(error) from error
+            lock, fd = self._begin_to_follow(part)
             if self._is_filled(source, part, lock, fd) and fd is not None:
                 return fd, False
         raise Unavailable(f"the cache can't begin to fetch {source.filename}: try again", kind="local", retry_after=1)
+
+    def _begin_to_follow(self, part: Part) -> tuple[int | None, int | None]:
+        """The lock, if it was free, and a descriptor for reading: before a filler runs, who takes the name away."""
+        lock = None
+        try:
+            lock = part.take()
+            return lock, part.follow()
+        except OSError as error:
+            if lock is not None:
+                os.close(lock)  # else everybody would wait for a filler that there is not
+            raise _unwritable(error) from error
 
     def _refuse_wrong(self, source: Source) -> None:
         """Raises if the very same file was fetched a moment ago, and was wrong."""
@@ -164,11 +172,13 @@ class Fills:
         stored = self.stored(source.tree, source.project, source.filename)
         if stored is None:
             return False
-        if same_inode(stored[0], lock):
-            part.verified(lock)
-        else:
-            part.remove(lock)
-        os.close(stored[0])
+        try:
+            if same_inode(stored[0], lock):
+                part.verified(lock)
+            else:
+                part.remove(lock)
+        finally:
+            os.close(stored[0])
         return True
 
     # in a filler's thread
@@ -207,7 +217,7 @@ class Fills:
             if not left_by_others:  # else it may be that what is wrong
                 self._wrong.put(source.key, (source, error), until=self._clock() + self.wrong_for)
             raise
-        os.fsync(lock)
+        durability.sync(lock)
         keep = filling.done <= self._cache_bytes
         if keep:
             self._store.adopt(part.path, source.key)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, Self
 
-from caseus.errors import Unavailable
+from caseus.errors import BadRange, Unavailable
 from caseus.fill.part import Part, Verdict, same_inode, verdict
 from caseus.storage import State
 from caseus.storage.blobs import resolve_range
@@ -97,7 +97,8 @@ class Follower:
         if self._size is None:
             told = self._part.state(self._fd)
             if told is not None and told.size is not None:
-                self._resolve(told.size)
+                with suppress(BadRange):  # the verdict tells first whether this is the file's size at all
+                    self._resolve(told.size)
         if self._stop is not None:
             limit = min(status.st_size, self._stop - HOLD_BACK)
             if self._at < limit:

@@ -2,8 +2,9 @@
 
 The verdict is in the mode of the part's inode, so that whoever has it open reads it in one fstat, also when its name is
 gone: a part that its owner can write is open; one that can't be written is verified if the group can read it, else it
-failed. The rest (size, ETag, the error in words) is a small JSON file beside it, replaced whole. It is tied to the
-inode: one that carries a size goes before its part does, so that an inode number that is used again never meets it.
+failed. The rest (size, ETag, the error in words) is a small JSON file beside it, replaced whole, with the number of the
+inode in its name: what the next attempt tells doesn't hide what became of this one. One that carries a size goes before
+its part does, so that an inode number that is used again never meets it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ class Verdict(enum.Enum):
 class PartState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the filler tells. `size` in bytes, of the whole; `etag` of the bytes so far, if a strong one was sent."""
 
-    inode: int
     size: int | None = None
     etag: str | None = None
     error: str | None = None
@@ -74,9 +74,7 @@ class Part:
     """The part of one key in the folder; nothing is opened by making this."""
 
     def __init__(self, folder: Path, key: str) -> None:
-        stem = hashlib.sha256(key.encode()).hexdigest()
-        self.path = folder / f"{stem}.part"
-        self._state = folder / f"{stem}.json"
+        self.path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.part"
 
     def take(self, *, create: bool = True) -> int | None:
         """The part, locked for filling, as a descriptor; None if another has the lock, or there is none to take."""
@@ -111,15 +109,14 @@ class Part:
     def state(self, fd: int) -> PartState | None:
         """What was told of this very file."""
         try:
-            state = msgspec.json.decode(self._state.read_bytes(), type=PartState)
+            return msgspec.json.decode(self._state(fd).read_bytes(), type=PartState)
         except (FileNotFoundError, msgspec.MsgspecError):
             return None
-        return state if state.inode == os.fstat(fd).st_ino else None
 
     # what only the holder of the lock may do; `lock` is its descriptor
 
     def tell(self, lock: int, *, size: int | None, etag: str | None) -> None:
-        self._write(PartState(inode=os.fstat(lock).st_ino, size=size, etag=etag))
+        self._write(lock, PartState(size=size, etag=etag))
 
     def verified(self, lock: int) -> None:
         """Readers may have it all; new ones find it in the store."""
@@ -129,8 +126,10 @@ class Part:
     def failed(self, lock: int, error: Unavailable) -> None:
         """Every reader gets the error. The words stay for a while when the part is gone: a reader may be late."""
         self._forget_old_words()
-        with suppress(OSError):  # on a full disk the verdict must do without words
-            self._write(PartState(inode=os.fstat(lock).st_ino, error=str(error), kind=error.kind))
+        try:
+            self._write(lock, PartState(error=str(error), kind=error.kind))
+        except OSError:  # on a full disk the verdict must do without words
+            self._state(lock).unlink(missing_ok=True)
         os.fchmod(lock, _FAILED)
         if self.is_current(lock):
             bad = self.path.with_suffix(".bad")
@@ -140,15 +139,16 @@ class Part:
     def remove(self, lock: int) -> None:
         """Takes the names away. Without a verdict this gives the part up: readers that had nothing yet begin anew."""
         if self.is_current(lock):  # else somebody emptied the folder by hand, and the names are another filler's
-            self._state.unlink(missing_ok=True)
+            self._state(lock).unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
 
     def _forget_old_words(self) -> None:
         now = time.time()
         with suppress(OSError):  # without descriptors no folder can be listed: the verdict comes all the same
-            for path in list(self._state.parent.glob("*.json")):
+            for path in list(self.path.parent.glob("*.json")):
                 with suppress(FileNotFoundError):
-                    if now - path.stat().st_mtime > _WORDS_KEPT and not path.with_suffix(".part").exists():
+                    part = path.with_name(f"{path.name.partition('.')[0]}.part")
+                    if now - path.stat().st_mtime > _WORDS_KEPT and not part.exists():
                         path.unlink()
 
     def _open_to_fill(self, create: bool) -> int:
@@ -158,11 +158,14 @@ class Part:
         except PermissionError:  # its filler died between the verdict and taking the name away
             return os.open(self.path, os.O_RDONLY | flags, _OPEN)
 
-    def _write(self, state: PartState) -> None:
-        temporary = self._state.with_suffix(f".{secrets.token_hex(4)}.tmp")
+    def _state(self, fd: int) -> Path:
+        return self.path.with_suffix(f".{os.fstat(fd).st_ino}.json")
+
+    def _write(self, lock: int, state: PartState) -> None:
+        temporary = self.path.with_suffix(f".{secrets.token_hex(4)}.tmp")
         try:
             temporary.write_bytes(msgspec.json.encode(state))
-            os.replace(temporary, self._state)
+            os.replace(temporary, self._state(lock))
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

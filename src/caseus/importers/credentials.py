@@ -51,4 +51,8 @@ def find_credentials(url: str, login: tuple[str, str] | None, environ: Mapping[s
         pair = Pair(*login)
         return Credentials(lambda: pair)
     file = Path(environ.get("NETRC") or os.path.join(environ.get("HOME") or "~", ".netrc")).expanduser()
-    return Credentials(from_netrc(file, origin_of(url).host, environ)) if file.exists() else None
+    if not file.exists():
+        return None
+    find = from_netrc(file, origin_of(url).host, environ)
+    find()  # tells now what is wrong with the file
+    return Credentials(find)

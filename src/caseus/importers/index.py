@@ -10,7 +10,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from packaging.utils import NormalizedName
 
@@ -18,8 +17,9 @@ from caseus.catalog import Catalog, HostedFile
 from caseus.errors import NotFound, Unavailable
 from caseus.importers.pages import Job, Look, Pages
 from caseus.importers.parallel import in_parallel
-from caseus.importers.report import Outcome, Report, Result
+from caseus.importers.report import Outcome, Progress, Report, Result
 from caseus.importers.selection import Selection
+from caseus.importers.shelf import Shelf
 from caseus.importers.source import Source, Stopped
 from caseus.importers.taking import Taking
 from caseus.model import File
@@ -27,13 +27,6 @@ from caseus.publish import Publisher
 
 _PATIENCE = 12
 """Failures in a row after which the other index is taken to be down."""
-
-
-class Progress(Protocol):
-    """Is told how it goes, in the importer's own thread."""
-
-    def found(self, files: int) -> None: ...  # so many more are looked at
-    def done(self, result: Result) -> None: ...
 
 
 class IndexImport:
@@ -60,7 +53,8 @@ class IndexImport:
         self.actor = f"import:{source.host}"
         self._source, self._catalog, self._publisher, self._selection = source, catalog, publisher, selection
         self._jobs, self._stop, self._progress, self._delete = jobs, stop, progress, delete
-        self._taking = Taking(source, catalog, publisher, actor=self.actor, dry_run=dry_run)
+        self._shelf = Shelf(catalog, publisher, actor=self.actor, dry_run=dry_run)
+        self._taking = Taking(source, self._shelf)
         self._pages = Pages(source, catalog, self._taking, selection)
         self._missing: frozenset[str] = frozenset()
 
@@ -78,14 +72,7 @@ class IndexImport:
                 f"{len(names)} projects are many for an index of private ones: every name that is imported becomes "
                 "yours and is never asked upstream again; choose by --project if some of them are other people's"
             )
-        fetched = {name for tree in self._publisher.displaces for name in self._catalog.projects(tree)}
-        shared = [name for name in names if name in fetched and not self._catalog.knows(self._publisher.tree, name)]
-        if shared:
-            more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
-            self.report.warnings.append(
-                "these names were fetched from the upstream so far and are yours once they are imported: "
-                f"{', '.join(shared[:5])}{more}"
-            )
+        self.report.warn_of_displaced(self._shelf.displaced(names))
 
     def plan(self, names: Sequence[NormalizedName]) -> dict[NormalizedName, list[File]]:
         """What a round would download; what it would not is in the report. For `dry_run`."""

@@ -12,6 +12,7 @@ from caseus.checks.found import parse_filename_of
 from caseus.errors import Invalid, NotFound, Unavailable
 from caseus.importers.report import Outcome, Result
 from caseus.importers.selection import Selection
+from caseus.importers.shelf import DELETED_HERE, OTHER_BYTES
 from caseus.importers.source import Source, is_ours
 from caseus.importers.taking import Job, Taking, failure
 from caseus.model import File
@@ -82,7 +83,7 @@ class Pages:
         for file in page.files:
             hosted = ours.get(file.filename)
             if file.filename in deleted:
-                results.append(_skipped(name, file, "it was deleted here, and a name is used once"))
+                results.append(_skipped(name, file, DELETED_HERE))
             elif hosted is not None:
                 result = self._compare_file(name, file, hosted)
                 if result is None:
@@ -104,8 +105,7 @@ class Pages:
             return None
         if same:
             return self._taking.follow_yank(name, file, hosted)
-        reason = "other bytes have this name here: nothing was overwritten"
-        return Result(outcome=Outcome.CONFLICT, project=name, filename=file.filename, reason=reason)
+        return Result(outcome=Outcome.CONFLICT, project=name, filename=file.filename, reason=OTHER_BYTES)
 
 
 def _skipped(name: NormalizedName, file: File, reason: str) -> Result:

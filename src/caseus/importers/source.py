@@ -8,8 +8,10 @@ from typing import TypeVar
 
 from packaging.utils import NormalizedName
 
+from caseus.checks.armour import check_signature
 from caseus.checks.limits import MAX_SIGNATURE
-from caseus.errors import Busy, CaseusError, NotFound, Unavailable
+from caseus.errors import Busy, CaseusError, Invalid, NotFound, Unavailable
+from caseus.importers.report import Damaged, TooBig
 from caseus.model import File
 from caseus.storage import Staged
 from caseus.upstream import NotContacted, NotModified, Origin, Page, Response, Unauthorized, Upstream
@@ -17,21 +19,12 @@ from caseus.upstream.digests import new_hash
 
 T = TypeVar("T")
 
-_ARMOUR = b"-----BEGIN PGP SIGNATURE-----"
 _LONGEST_PAUSE = 30.0
 _LOGIN = "give credentials that may read there, by --user, in a netrc file or in the URL"
 
 
 class Stopped(Exception):
     """Somebody wants the import to end."""
-
-
-class Damaged(CaseusError):
-    """What came is not the file that the page tells of."""
-
-
-class TooBig(CaseusError):
-    """More bytes than are accepted here."""
 
 
 def is_ours(error: CaseusError) -> bool:
@@ -95,7 +88,7 @@ class Source:
                 if self._stop.is_set():
                     raise Stopped
                 if staged.size + len(chunk) > self._max_file_bytes:
-                    raise self._too_big()
+                    raise TooBig(self._max_file_bytes)
                 staged.write(chunk)
                 for hasher in hashers.values():
                     hasher.update(chunk)
@@ -112,9 +105,10 @@ class Source:
         try:
             with self._upstream.fetch(file.sig_url or "", linked | self._files_from) as response:
                 data = response.body(MAX_SIGNATURE)
-        except NotFound:
+            check_signature(data)
+        except (NotFound, Invalid):
             return None
-        return data if data.startswith(_ARMOUR) and data.isascii() else None
+        return data
 
     def patiently(self, act: Callable[[], T]) -> T:
         """What the other index fails to give may come with the next try; our own faults stay."""
@@ -143,8 +137,5 @@ class Source:
         if expected is None and not file.hashes:
             raise Damaged("it has neither a digest nor a length to know it by")
         if expected is not None and expected > self._max_file_bytes:
-            raise self._too_big()
+            raise TooBig(self._max_file_bytes)
         return expected
-
-    def _too_big(self) -> TooBig:
-        return TooBig(f"it is larger than the limit of {self._max_file_bytes} bytes: raise max_file_bytes to take it")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 from zlib import crc32
 
+from caseus import durability
 from caseus.lists import gzips
 from caseus.lists.listing import Part, Shard
 from caseus.lists.shards import Cut
@@ -46,7 +47,7 @@ class Bytes:
         return Shard(shard.last, shard.closed, shard.crc, *parts)
 
     def sync(self) -> None:
-        os.fsync(self._fd)
+        durability.sync(self._fd)
 
     def _append(self, data: bytes) -> Part:
         start, left = self.size, memoryview(data)

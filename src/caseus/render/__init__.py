@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from caseus.render.home import HOME_POLICY, home_html
 from caseus.render.page import HTML, JSON, PLAIN_HTML, ContentType, ListForm, Page, make_page
+from caseus.render.signatures import signatures_html, signatures_text
 from caseus.render.simple_html import HTML_LIST, list_html, project_html
 from caseus.render.simple_json import JSON_LIST, list_json, project_json
 
@@ -26,4 +27,6 @@ __all__ = [
     "make_page",
     "project_html",
     "project_json",
+    "signatures_html",
+    "signatures_text",
 ]

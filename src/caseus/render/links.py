@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from html import escape
 from urllib.parse import quote
+
+from caseus.model import File
 
 STRENGTH = ("sha256", "sha512", "sha384", "sha3_256", "sha224", "sha1", "md5")
 """sha256 first (PEP 503 recommends it, lock files hold it), then from strong to weak."""
@@ -13,7 +16,13 @@ STRENGTH = ("sha256", "sha512", "sha384", "sha3_256", "sha224", "sha1", "md5")
 _ALGORITHMS = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
 """PEP 691 wants names that `hashlib.new()` knows: pip 26.3 dies of any other (blake2b_256), and of a missing length."""
 
+Link = Callable[[File], str]
+
 _HEX = re.compile(r"[0-9a-f]+\Z")
+
+# A parser may drop or alter these (HTML standard, section 13.2.3.5), so they never go out as they are.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_SPECIAL = re.compile("[&<>\"'\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def file_url(filename: str) -> str:
@@ -22,6 +31,11 @@ def file_url(filename: str) -> str:
     `+` and `!` are encoded: some static hosts read a bare `+` as a space.
     """
     return quote(filename, safe="")
+
+
+def beside(file: File) -> str:
+    """The link from a project's page, without a digest: wherever the page is, the file is there too."""
+    return file_url(encodable(file.filename))
 
 
 def sound_hashes(hashes: Mapping[str, str]) -> dict[str, str]:
@@ -36,6 +50,14 @@ def best_hash(hashes: Mapping[str, str]) -> str | None:
         if name in sound:
             return f"{name}={sound[name]}"
     return None
+
+
+def escaped(text: str) -> str:
+    """For HTML, between tags and in attributes with double quotes."""
+    if _SPECIAL.search(text) is None:  # nearly always, and five times as fast
+        return text
+    # A bare CR becomes LF in every HTML parser, a reference to it stays.
+    return escape(_CONTROLS.sub("\ufffd", encodable(text))).replace("\r", "&#13;").replace("\n", "&#10;")
 
 
 def encodable(text: str) -> str:

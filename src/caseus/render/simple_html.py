@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from html import escape
 
 from caseus.model import File, Project
-from caseus.render.links import best_hash, encodable, file_url, provenance_url
+from caseus.render.links import Link, beside, best_hash, escaped, provenance_url
 from caseus.render.page import API_VERSION, ListForm
 
-# A parser may drop or alter these (HTML standard, section 13.2.3.5), so they never go out as they are.
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
-
-def project_html(project: Project) -> bytes:
+def project_html(project: Project, link: Link = beside) -> bytes:
     """The detail page. PEP 792: a quarantined project offers no file."""
     status = [f'    <meta name="pypi:project-status" content="{project.status}">']
     if project.status_reason:
-        reason = _attribute(project.status_reason)
+        reason = escaped(project.status_reason)
         status.append(f'    <meta name="pypi:project-status-reason" content="{reason}">')
     files = () if project.status == "quarantined" else project.files
-    anchors = (f"    <a{_attributes(file)}>{_attribute(file.filename)}</a><br>" for file in files)
+    anchors = (f"    <a{_attributes(file, link)}>{escaped(file.filename)}</a><br>" for file in files)
     return _document(f"Links for {project.name}", status, anchors)
 
 
@@ -58,10 +53,10 @@ _LIST_HEAD, _LIST_TAIL = _document("Simple index", (), ("\0",)).split(b"\0\n")
 HTML_LIST = ListForm(head=_LIST_HEAD, entries=_entries, between=b"", tail=_LIST_TAIL)
 
 
-def _attributes(file: File) -> str:
+def _attributes(file: File, link: Link) -> str:
     fragment = best_hash(file.hashes)
-    link = file_url(file.filename) + (f"#{fragment}" if fragment else "")
-    return "".join(f' {name}="{_attribute(value)}"' for name, value in (("href", link), *_data(file)))
+    href = link(file) + (f"#{fragment}" if fragment else "")
+    return "".join(f' {name}="{escaped(value)}"' for name, value in (("href", href), *_data(file)))
 
 
 def _data(file: File) -> Iterator[tuple[str, str]]:
@@ -77,8 +72,3 @@ def _data(file: File) -> Iterator[tuple[str, str]]:
         yield "data-gpg-sig", "true" if file.gpg_sig else "false"
     if provenance := provenance_url(file.provenance):
         yield "data-provenance", provenance
-
-
-def _attribute(text: str) -> str:
-    # A bare CR becomes LF in every HTML parser, a reference to it stays.
-    return escape(_CONTROLS.sub("\ufffd", encodable(text))).replace("\r", "&#13;").replace("\n", "&#10;")

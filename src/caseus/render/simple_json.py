@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from caseus.model import File, Project
-from caseus.render.links import encodable, file_url, provenance_url, sound_hashes
+from caseus.render.links import Link, beside, encodable, provenance_url, sound_hashes
 from caseus.render.page import API_VERSION, ListForm
 
 _META = {"api-version": API_VERSION}
 
 
-def project_json(project: Project) -> bytes:
+def project_json(project: Project, link: Link = beside) -> bytes:
     """The detail page. PEP 792: a quarantined project offers no file."""
     status: dict[str, str] = {"status": project.status}
     if project.status_reason:
@@ -27,7 +27,7 @@ def project_json(project: Project) -> bytes:
             "name": project.name,
             "project-status": status,
             "versions": [encodable(version) for version in project.versions],
-            "files": [_file(file) for file in files],
+            "files": [_file(file, link) for file in files],
         }
     )
 
@@ -52,10 +52,10 @@ def upload_time(moment: datetime) -> str:
     return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds") + "Z"
 
 
-def _file(file: File) -> dict[str, Any]:
+def _file(file: File, link: Link) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "filename": encodable(file.filename),
-        "url": file_url(encodable(file.filename)),
+        "url": link(file),
         "hashes": sound_hashes(file.hashes),
     }
     if file.size is not None:

@@ -1,132 +1,122 @@
-"""One serving process from start to end: data folder, site, sockets, signals, uvicorn."""
+"""`caseus serve` from start to end: settings, sockets, the data folder, then one process that serves, or several."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import math
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from socket import socket
-from types import FrameType
-from typing import TYPE_CHECKING
+import tempfile
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple
 
-import structlog
-import uvicorn
+import msgspec
 
 from caseus import site
+from caseus.binds import TcpBind
 from caseus.config import Config, Loaded
-from caseus.errors import Unavailable
 from caseus.folder import make_root
-from caseus.server import logs, sockets, welcome
+from caseus.server import http2, logs, sockets, welcome
 from caseus.server.admin import make_first_admin
-from caseus.server.http import Protocol
-from caseus.server.limits import connections_for, raise_open_files
-from caseus.web import create_app
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-OVERTIME = 3.0
-"""Seconds beyond the grace time after which a process that still holds on to something is ended."""
+from caseus.server.reload import Hangups, Load, Reloader, Terminal, settle
+from caseus.server.serving import Serving
+from caseus.server.sockets import Listeners
+from caseus.server.state import read_state
+from caseus.server.supervisor import Supervisor
+from caseus.server.worker import work
+from caseus.web import Metrics
 
 
-def run(config: Config, loaded: Loaded) -> int:
-    """Serve until a signal; the exit code. CaseusError if it can't start."""
+def run(loaded: Loaded, load: Load) -> int:
+    """Serve until a signal; the exit code. `load` reads the settings anew. CaseusError if it can't; WorkersDie."""
     logs.configure()
-    listeners = sockets.listen(config.host, config.port)
-    address = sockets.address_of(listeners, config.host)
-    make_root(config.root)
-    opened = site.build(config)
-    try:
-        admin = make_first_admin(opened.catalog, config.root, os.environ, opened.access.passwords.hash)
-        text = welcome.compose(loaded, address, admin, secret=sys.stderr.isatty())
-        welcome.show(text, sys.stderr)
-        protocol = Protocol.for_at_most(connections_for(raise_open_files()))
-        server = Server(_uvicorn_config(create_app(opened), config, protocol), on_ready=lambda: _say_ready(address))
-        server.take_signals()
-        try:
-            server.run(listeners)
-        except SystemExit:  # uvicorn's word for an application that failed to start; it has logged why
-            raise Unavailable("the application failed to start: see the log", kind="local") from None
-        return 0
-    finally:
-        opened.close()
+    hangups = Hangups()
+    config = loaded.config
+    state = read_state(config)
+    if config.http2:
+        http2.check()
+    with ExitStack() as stack:
+        listeners = _listen(config)
+        stack.callback(listeners.close)
+        make_root(config.root)
+        state = msgspec.structs.replace(state, config=settle(config, site.cache_limit(config)))
+        alone = config.workers == 1
+        folder = None if alone else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="caseus-metrics-")))
+        metrics = Metrics(folder)
+        started = _Started(loaded, listeners, hangups, Reloader(load, loaded, state, metrics), metrics)
+        if alone:
+            started.serve_alone()
+        else:
+            started.serve_by_workers()
+    return 0
 
 
-class Server(uvicorn.Server):
-    """uvicorn's, with our signals: one ends in good order with exit code 0, a second at once."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    def take_signals(self) -> None:
-        """Handle signals from now until the process ends, so that a second one ends a close that hangs, too."""
-        for number in SIGNALS:
-            signal.signal(number, self.handle_exit)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signals again at the end: that would be exit code -15.
-        yield
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit:
-            _end(128 + sig)
-        self.should_exit = True
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        await super().startup(sockets)
-        gc.freeze()  # what a start has made stays: no collection need ever look at it
-        gc.enable()
-        if self.started and not self.should_exit:
-            self._on_ready()
-
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        # A thread that waits for an upstream can't be cancelled, and the interpreter would wait for it.
-        grace = self.config.timeout_graceful_shutdown or 0
-        overtime = threading.Timer(grace + OVERTIME, _end_overtime)
-        overtime.daemon = True
-        overtime.start()
-        await super().shutdown(sockets)
+def _listen(config: Config) -> Listeners:
+    if config.http2:
+        return sockets.hold([bind for bind in config.binds if isinstance(bind, TcpBind)], workers=config.workers)
+    return sockets.listen(config.binds, workers=config.workers, mode=config.bind_mode, environ=os.environ)
 
 
-def _uvicorn_config(app: ASGIApp, config: Config, protocol: type[Protocol]) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=protocol,
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=sockets.BACKLOG,
-        timeout_keep_alive=math.ceil(protocol.limits.idle_seconds),
-        timeout_graceful_shutdown=math.ceil(config.grace),
-    )
+class _Started(NamedTuple):
+    """A server that listens, and has not opened its data folder yet."""
 
+    loaded: Loaded
+    listeners: Listeners
+    hangups: Hangups
+    reloader: Reloader
+    metrics: Metrics
 
-def _say_ready(address: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # whoever started us may not listen
-        print(f"caseus: ready on http://{address}/", flush=True)
+    def serve_alone(self) -> None:
+        terminal = Terminal()
+        with ExitStack() as stack:
+            opened = self._open()
+            stack.callback(opened.close)
+            serving = Serving(self.reloader.state, opened, self.metrics)
+            stack.pop_all()
+            stack.callback(serving.close)
 
+            def hangup() -> None:
+                if terminal.is_gone():
+                    serving.engine.stop()
+                elif self.reloader.reload():
+                    serving.apply(self.reloader.state)
 
-def _end_overtime() -> None:
-    structlog.get_logger().warning("ended what did not finish within the grace time")
-    _end(0)
+            def on_ready() -> None:
+                self.hangups.follow(hangup)
+                self._say_ready()
 
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, serving.handle_exit)
+            serving.run(self.listeners.of(0), on_ready)
 
-def _end(code: int) -> None:
-    """Without waiting for threads: what is stored is whole at every moment, also under kill -9."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
+    def serve_by_workers(self) -> None:
+        self._open().close()  # migrations are done; threads and databases don't outlive a fork
+        gc.collect()
+        gc.freeze()
+        supervisor = Supervisor(
+            lambda number, state, channel: work(state, self.listeners.keep(number), self.metrics, channel),
+            self.reloader,
+            self.hangups,
+            stop_listening=self.listeners.close,
+            on_ready=self._say_ready,
+            on_death=self.metrics.bury,
+        )
+        supervisor.run()
+
+    def _open(self) -> site.Site:
+        """The site, with a first user, after the welcome."""
+        state = self.reloader.state
+        with ExitStack() as stack:
+            opened = site.build(state.config, listed=state.listed)
+            stack.callback(opened.close)
+            admin = make_first_admin(opened.catalog, state.config.root, os.environ, opened.access.passwords.hash)
+            text = welcome.compose(self.loaded, self.listeners.names, admin, secret=sys.stderr.isatty())
+            welcome.show(text, sys.stderr)
+            stack.pop_all()
+        return opened
+
+    def _say_ready(self) -> None:
+        urls = welcome.urls_of(self.listeners.names, tls=self.loaded.config.tls_cert is not None)
+        with suppress(BrokenPipeError):  # whoever started us may not listen
+            print("caseus: ready on", *urls, flush=True)

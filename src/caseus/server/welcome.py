@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 from urllib.parse import urlsplit
@@ -10,24 +11,37 @@ from caseus import __version__
 from caseus.config import Loaded
 from caseus.server.admin import NAME, FirstAdmin
 
+_LOCAL = "http://localhost/"
+"""What curl calls a server behind --unix-socket."""
+_EVERYWHERE = re.compile(r"//(?:0\.0\.0\.0|\[::\]):")
+
 
 class Welcome(NamedTuple):
     facts: Sequence[tuple[str, str]]
     copies: Sequence[tuple[str, str]]
 
 
-def compose(loaded: Loaded, address: str, admin: FirstAdmin | None, *, secret: bool) -> Welcome:
-    """`address`: HOST:PORT that is listened on. `secret`: whether the admin's new password may be shown."""
+def urls_of(names: Sequence[str], *, tls: bool) -> list[str]:
+    """Where the server listens, for people and scripts: `http://HOST:PORT/`, `unix:/PATH`."""
+    scheme = "https" if tls else "http"
+    return [name if name.startswith("unix:") else f"{scheme}://{name}/" for name in names]
+
+
+def compose(loaded: Loaded, names: Sequence[str], admin: FirstAdmin | None, *, secret: bool) -> Welcome:
+    """`names`: where the server listens. `secret`: whether the admin's new password may be shown."""
     config = loaded.config
-    base = config.public_url or f"http://{_reachable(address)}/"
+    urls = urls_of(names, tls=config.tls_cert is not None)
+    base = config.public_url or next((_reachable(url) for url in urls if not url.startswith("unix:")), _LOCAL)
     index, upload = f"{base}simple/", f"{base}legacy/"
     closed = config.read == "users"
     facts = [
+        *([("listening", " ".join(urls))] if len(urls) > 1 or urls[0].startswith("unix:") else []),
         ("index", index),
         ("reading", "users and tokens only" if closed else "everybody who reaches it"),
         ("uploads", f"users and tokens, to {upload}"),
         ("data", str(config.root)),
         ("upstream", loaded.settings["upstream"].shown),
+        *([("DANGER", "no_fsync: a power cut loses what is published")] if config.no_fsync else []),
     ]
     if admin is not None:
         facts.append(("admin", f"user `{NAME}` was made; the password is in {admin.where}"))
@@ -62,7 +76,6 @@ def show(welcome: Welcome, stream: TextIO) -> None:
     stream.flush()
 
 
-def _reachable(address: str) -> str:
+def _reachable(url: str) -> str:
     """Every address at once is none that a client can ask: show this machine's own."""
-    host, _, port = address.rpartition(":")
-    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104  (compared, not bound)
+    return _EVERYWHERE.sub("//127.0.0.1:", url)

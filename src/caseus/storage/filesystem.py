@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from caseus import durability
 from caseus.errors import Invalid, NotFound, Unavailable
 from caseus.storage import check_key
 from caseus.storage.blobs import FileBlob
@@ -93,7 +94,7 @@ class FilesystemStorage:
 
     def set_aside(self, key: str, digest: str) -> None:
         *folders, name = own_segments(key)
-        orphan = f"{key.replace('/', '%')[-_ORPHAN_NAME:]}.{secrets.token_hex(8)}"
+        orphan = _orphan_name(key)
         with (
             suppress(FileNotFoundError),
             told("set a file aside", absence=True),
@@ -105,6 +106,18 @@ class FilesystemStorage:
                 os.rename(name, orphan, src_dir_fd=folder.fd, dst_dir_fd=orphans.fd)
                 orphans.sync()
             folder.sync()
+
+    def keep_aside(self, key: str) -> None:
+        """What the key holds gets a name among the orphans too; for what is about to be replaced. Absent is fine."""
+        *folders, name = own_segments(key)
+        with (
+            suppress(FileNotFoundError),
+            told("keep a file", absence=True),
+            Folder.open(self.root, folders) as folder,
+            Folder.open(self.root, [ORPHANS], make=OWN) as orphans,
+        ):
+            os.link(name, _orphan_name(key), src_dir_fd=folder.fd, dst_dir_fd=orphans.fd, follow_symlinks=False)
+            orphans.sync()
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> FileBlob:
         *folders, name = own_segments(key)
@@ -127,7 +140,7 @@ class FilesystemStorage:
             Folder.open(self.root, folders) as folder,
         ):
             os.unlink(name, dir_fd=folder.fd)
-            os.fsync(folder.fd)
+            durability.sync(folder.fd)
             folder.remove_if_empty()
 
     def keys(self, prefix: str = "") -> Iterator[str]:
@@ -172,6 +185,10 @@ class FilesystemStorage:
                 elif entry.is_file(follow_symlinks=False):
                     names.append(entry.name)
         return sorted(names)
+
+
+def _orphan_name(key: str) -> str:
+    return f"{key.replace('/', '%')[-_ORPHAN_NAME:]}.{secrets.token_hex(8)}"
 
 
 def _is_key(text: str) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from caseus import durability
 from caseus.errors import Unavailable
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -75,7 +76,7 @@ class Folder:
         its own fsync. On a folder that did not change it costs some 35 µs.
         """
         for fd in reversed(self._fds):
-            os.fsync(fd)
+            durability.sync(fd)
 
     def remove_if_empty(self) -> None:
         """Removes the folder and those above it that hold nothing; never the root."""
@@ -118,7 +119,7 @@ def make_root(root: Path) -> None:
             folder.mkdir(mode=0o700)
         fd = os.open(folder.parent, _FOLDER)
         try:
-            os.fsync(fd)
+            durability.sync(fd)
         finally:
             os.close(fd)
 

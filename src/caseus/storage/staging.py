@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self, TypeVar
 
+from caseus import durability
 from caseus.errors import Conflict, Invalid, Unavailable
 from caseus.storage import check_key
 from caseus.storage.folders import Folder, open_plain, told
@@ -29,9 +30,18 @@ _ATTEMPTS = 100
 T = TypeVar("T")
 
 
-class _Hash(Protocol):
+class Hash(Protocol):
     def update(self, data: bytes, /) -> None: ...
     def hexdigest(self) -> str: ...
+
+
+def new_hashes() -> dict[str, Hash]:
+    """Those that are told of every published file, by their names."""
+    return {
+        "md5": hashlib.md5(usedforsecurity=False),
+        "sha256": hashlib.sha256(),
+        "blake2b_256": hashlib.blake2b(digest_size=32),
+    }
 
 
 def own_segments(key: str) -> list[str]:
@@ -87,10 +97,10 @@ def sync_keys(root: Path, keys: Iterable[str], *, beside: bool = False) -> None:
             for fd in files:
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # Linux: starts to write, and does not wait
         for fd in files:
-            os.fsync(fd)
+            durability.sync(fd)
     for names in sorted(folders, key=len, reverse=True):
         with suppress(FileNotFoundError), Folder.open(root, names) as folder:
-            os.fsync(folder.fd)
+            durability.sync(folder.fd)
 
 
 def same_bytes(fd: int, name: str, folder: Folder) -> bool:
@@ -107,6 +117,12 @@ def same_bytes(fd: int, name: str, folder: Folder) -> bool:
         return all(os.pread(fd, CHUNK, at) == os.pread(other, CHUNK, at) for at in range(0, ours.st_size, CHUNK))
     finally:
         os.close(other)
+
+
+def set_time(fd: int, time: float) -> None:
+    """Set when the open file was last changed; what no file system can hold becomes the nearest that one can."""
+    nanoseconds = max(-(1 << 63), min(round(time * 1e9), (1 << 63) - 1))
+    os.utime(fd, ns=(nanoseconds, nanoseconds))
 
 
 class Temporary:
@@ -143,7 +159,7 @@ class Temporary:
     def sync(self) -> None:
         with self._sound_after():
             os.fchmod(self.fd, FILE)
-            os.fsync(self.fd)
+            durability.sync(self.fd)
 
     def unlink(self) -> None:
         with suppress(FileNotFoundError):
@@ -181,11 +197,7 @@ class FilesystemStaged:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._hashes: dict[str, _Hash] = {
-            "md5": hashlib.md5(usedforsecurity=False),
-            "sha256": hashlib.sha256(),
-            "blake2b_256": hashlib.blake2b(digest_size=32),
-        }
+        self._hashes = new_hashes()
         self._digests: dict[str, str] | None = None
         self._size = 0
         self._synced = False
@@ -213,6 +225,11 @@ class FilesystemStaged:
     def reader(self) -> BinaryIO:
         with told("read a file"):
             return io.BufferedReader(_PositionalReader(os.dup(self._temporary.fd)))
+
+    def stamp(self, time: float) -> None:
+        with told("write a file"):
+            set_time(self._temporary.fd, time)
+        self._synced = False
 
     def sync(self) -> None:
         if not self._synced:

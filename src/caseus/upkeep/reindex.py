@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from caseus.catalog import Catalog
 from caseus.catalog.locks import Presence, exclusive
 from caseus.catalog.migration import current
+from caseus.catalog.trouble import TROUBLE
 from caseus.errors import Busy, CaseusError
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.upkeep.disk import sync_file, sync_folder
@@ -56,7 +57,7 @@ def state_of(root: Path) -> State:
         current(path)
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             sound = connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-    except (CaseusError, sqlite3.Error):
+    except (CaseusError, *TROUBLE):
         return "damaged"
     return "whole" if sound else "damaged"
 

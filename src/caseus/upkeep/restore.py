@@ -22,6 +22,7 @@ from caseus.upkeep.progress import SILENT, Progress
 from caseus.verify import Damage, count_files, verify
 
 _WORK = ".restoring"
+_LIST = "/packages.jsonl"
 
 
 def open_backup(folder: Path) -> Manifest:
@@ -47,7 +48,8 @@ def open_backup(folder: Path) -> Manifest:
 def restore(folder: Path, root: Path, manifest: Manifest, *, progress: Progress = SILENT) -> list[Damage]:
     """Copy all that the manifest names; what is not as it was. NoBackup if `root` is there and not empty.
 
-    The catalog gets its name last, so that a restore that was broken off serves nothing.
+    The catalog gets its name last, so that a restore that was broken off serves nothing. The lists beside the files are
+    written from it: after a backup that was broken off there are newer ones beside the earlier catalog.
     """
     make_root(root)
     if any(path.name != "lost+found" for path in root.iterdir()):
@@ -71,7 +73,7 @@ def _copy_all(folder: Path, store: FilesystemStorage, manifest: Manifest, progre
     source = FilesystemStorage(folder)
     for key, sha256 in manifest.files.items():
         damage = None
-        if key.startswith("files/"):
+        if key.startswith("files/") and not key.endswith(_LIST):
             damage = copy(source, store, key, sha256)
         elif key == CONFIG:
             damage = _copy_config(folder, store.root, sha256)

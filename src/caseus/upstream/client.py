@@ -19,7 +19,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError, Protocol
 from caseus import __version__
 from caseus.errors import Unavailable
 from caseus.upstream.circuit import Circuit, Unreachable
-from caseus.upstream.contact import Contact, pooled, resolve_host
+from caseus.upstream.contact import Contact, NotContacted, pooled, resolve_host
 from caseus.upstream.credentials import Credentials, Pair, nobody
 from caseus.upstream.deadline import BoundedResolve, Resolve, within
 from caseus.upstream.formats import parse_page
@@ -136,8 +136,10 @@ class Upstream:
         """A file, or of it the bytes from `start` to `stop`; a negative start counts from the end.
 
         `linked`: the https origins that the project's page links. The answer may be the whole file all the same
-        (status 200), and is if `etag` is no longer the file's (If-Range). NotFound, Unavailable.
+        (status 200), and is if `etag` is no longer the file's (If-Range). NotFound, Unavailable; so for no URL at all.
         """
+        if not url:
+            raise NotContacted("where the file is will be known when the upstream answers: try again", kind="upstream")
         headers = {"Accept-Encoding": "identity"}
         if start or stop is not None:
             headers["Range"] = f"bytes={start}" if start < 0 else f"bytes={start}-{'' if stop is None else stop - 1}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from caseus.web.app import create_app
+from caseus.web.app import App, create_app
+from caseus.web.metrics import Metrics
 
-__all__ = ["create_app"]
+__all__ = ["App", "Metrics", "create_app"]

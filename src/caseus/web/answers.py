@@ -29,11 +29,14 @@ class Answer(msgspec.Struct, frozen=True):
 
 def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
     """Plain text that nobody keeps."""
-    return Answer(
-        status,
-        (("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store"), *PAGE_SECURITY, *headers),
-        text.encode(),
-    )
+    answer = typed_answer("text/plain; charset=utf-8", text.encode())
+    return Answer(status, (*answer.headers, *headers), answer.body)
+
+
+def typed_answer(content_type: str, body: bytes) -> Answer:
+    """200, and nobody keeps it."""
+    told = (("Content-Type", content_type), ("Cache-Control", "no-store"), *PAGE_SECURITY)
+    return Answer(HTTPStatus.OK, told, body)
 
 
 async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import structlog
-from packaging.utils import NormalizedName
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from caseus import __version__
 from caseus.errors import Busy, CaseusError, Invalid, NotFound, Unavailable
 from caseus.names import normalize
 from caseus.render import HOME_POLICY, home_html, make_page
-from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer
+from caseus.web.answers import PAGE_SECURITY, Answer, send_answer, text_answer, typed_answer
 from caseus.web.caching import scoped, vary
 from caseus.web.conditional import not_modified
 from caseus.web.errors import Refusal, problem_answer, problem_of, trouble_of, unexpected
@@ -26,10 +26,12 @@ from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
 from caseus.web.lists import Lists
 from caseus.web.log import log_request
+from caseus.web.metrics import CONTENT_TYPE, Metrics
 from caseus.web.negotiate import choose_type
 from caseus.web.pages import Key, Pages, page_answer
 from caseus.web.paths import METHODS, Kind, Redirect, Route, parse_path, prefix_of, strip_prefix
 from caseus.web.request import Request
+from caseus.web.signatures import SignatureUpdates
 from caseus.web.threads import Threads, in_thread
 from caseus.web.upload import Uploads
 
@@ -44,28 +46,35 @@ _STOPPING: Final = Unavailable("the server is stopping: try again", kind="local"
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.web")
 
 
-def create_app(site: Site) -> ASGIApp:
+def create_app(site: Site, metrics: Metrics | None = None) -> App:
     """The ASGI application over a site. It closes its threads at shutdown; the site belongs to the caller."""
-    return App(site)
+    return App(site, metrics or Metrics())
 
 
 class App:
     """See `create_app`."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, metrics: Metrics) -> None:
         self._site = site
+        self._metrics = metrics
+        self._running = 0
+        self._when_idle: Callable[[], None] | None = None
         self._private = site.config.read == "users"
         self._prefix = prefix_of(site.config.public_url)
         self._trusted = TrustedProxies(site.config.trusted_proxies)
         self._threads = Threads()
         self._logins = 0
         self._clock = site.catalog.clock
-        indexes = {name: hosted.index for name, hosted in site.indexes.items()}
-        bodies = {name: hosted.list.body for name, hosted in site.indexes.items()}
-        self._pages = Pages(site.catalog, indexes, self._threads, lists=bodies, clock=self._clock)
-        lists = {name: hosted.list for name, hosted in site.indexes.items()}
+        self._indexes = {name: hosted.index for name, hosted in site.indexes.items()} | {
+            f"{name}/{view}": index for name, hosted in site.indexes.items() for view, index in hosted.views.items()
+        }
+        # A view has the files of its index as of another time, and the same projects.
+        lists = {name: site.indexes[name.partition("/")[0]].list for name in self._indexes}
+        bodies = {name: found.body for name, found in lists.items()}
+        self._pages = Pages(site.catalog, self._indexes, self._threads, lists=bodies, clock=self._clock)
         self._lists = Lists(self._threads, lists, private=self._private)
         self._files = Files(self._threads, private=self._private)
+        self._signatures = SignatureUpdates(self._threads)
         self._uploads = Uploads(self._threads, max_file_bytes=site.config.max_file_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,18 +83,43 @@ class App:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
         else:
-            await self._serve(scope, receive, send)
+            with self.busy():
+                await self._serve(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._threads.close()
+        await self.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def close(self) -> None:
+        """Let go of its threads."""
+        self._threads.close()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Held while something works for a request."""
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._look_idle()
+
+    def when_idle(self, act: Callable[[], None]) -> None:
+        """Call it once, as soon as nothing is under way: another application has this one's place."""
+        self._when_idle = act
+        self._look_idle()
+
+    def _look_idle(self) -> None:
+        if not self._running and self._when_idle is not None:
+            act, self._when_idle = self._when_idle, None
+            act()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.read(scope, receive, self._trusted)
-        with log_request(request, send) as outgoing:
+        with log_request(request, send, self._metrics) as outgoing:
             try:
                 answer = await self._answer(request, receive, outgoing)
             except ClientDisconnect:
@@ -132,7 +166,7 @@ class App:
         found = (
             Redirect(f"{self._prefix.decode().rpartition('/')[2]}/", "home")
             if path is None
-            else parse_path(path, self._site.indexes.keys())
+            else parse_path(path, self._site.indexes.keys(), self._site.catalog.alias)
         )
         if found is None:
             raise Refusal(HTTPStatus.NOT_FOUND, hint(path or b""))
@@ -142,6 +176,8 @@ class App:
             return redirect(request, found)
         if found.kind in ("livez", "readyz"):
             return await self._health(found.kind)
+        if found.kind == "metrics":
+            return typed_answer(CONTENT_TYPE, await in_thread(self._threads.files, self._metrics.text))
         hosted = self._site.indexes[found.index or HOME_INDEX]
         if request.method == "POST":
             principal = await self._principal(request, "upload")
@@ -152,16 +188,24 @@ class App:
             )  # where everybody may read, stale credentials of a .netrc are no fault
         return await self._read(request, found, hosted, receive, send)
 
+    def index_of(self, route: Route) -> str:
+        """The index that a route means, or a view of it; no index itself has a name with a slash."""
+        index = route.index or HOME_INDEX
+        return f"{index}/{route.view}" if route.view else index
+
     async def _read(
         self, request: Request, route: Route, hosted: HostedIndex, receive: Receive, send: Send
     ) -> Answer | None:
         index = route.index or HOME_INDEX
         if route.kind == "home":
             return await self._home(request, index, hosted)
-        if route.kind in ("list", "project"):
-            return await self._page(request, index, route.project, receive, send)
+        if route.kind in ("list", "view", "project"):
+            return await self._page(request, route, receive, send)
+        if route.kind == "signatures":
+            return await self._signatures.answer(request, hosted.signatures, route.project)
         if route.kind == "file":
-            await self._files.serve(request, Asked(hosted.index, route.project, route.filename), receive, send)
+            asked = Asked(self._indexes[self.index_of(route)], route.project, route.filename)
+            await self._files.serve(request, asked, receive, send)
             return None
         raise AssertionError(route.kind)
 
@@ -183,9 +227,7 @@ class App:
         principal.require(right)
         return principal
 
-    async def _page(
-        self, request: Request, index: str, project: NormalizedName, receive: Receive, send: Send
-    ) -> Answer | None:
+    async def _page(self, request: Request, route: Route, receive: Receive, send: Send) -> Answer | None:
         chosen = choose_type(request.headers.get("accept"), request.query)
         if chosen is None:
             raise Refusal(
@@ -194,10 +236,13 @@ class App:
                 "application/vnd.pypi.simple.v1+html or text/html",
                 *vary("Accept", private=False),
             )
-        if not project and (opened := await self._lists.open(index, chosen)) is not None:
+        key = Key(self.index_of(route), route.project, chosen)
+        if not route.project and (opened := await self._lists.open(key.index, chosen)) is not None:
             await self._lists.serve(request, opened, chosen, receive, send)
             return None
-        ready, request.cache = await self._pages.get(Key(index, project, chosen))
+        if route.view == "refresh":
+            await self._pages.settle(key)
+        ready, request.cache = await self._pages.get(key)
         return page_answer(ready, request.headers, now=self._clock(), private=self._private)
 
     async def _home(self, request: Request, index: str, hosted: HostedIndex) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import msgspec
@@ -14,8 +14,12 @@ _HOST = re.compile(
 )
 
 
+UNIX = "unix"
+"""Who connects by a unix socket, and has no address."""
+
+
 class Origin(msgspec.Struct, frozen=True):
-    """`client`: address or ""; `host`: valid `name[:port]` or None; `trusted`: a trusted proxy handed it on."""
+    """`client`: address, `unix` or ""; `host`: valid `name[:port]` or None; `trusted`: a trusted proxy handed it on."""
 
     client: str
     scheme: str
@@ -23,13 +27,30 @@ class Origin(msgspec.Struct, frozen=True):
     trusted: bool
 
 
+def peer_of(client: Sequence[object] | None, server: Sequence[object] | None) -> str:
+    """Who connected, by ASGI's words for both ends: an address, UNIX, or "" for a TCP client that is gone already."""
+    if client:
+        return str(client[0])
+    return UNIX if server and server[1] is None else ""
+
+
 class TrustedProxies:
-    """Addresses and networks whose X-Forwarded-* headers are believed."""
+    """Addresses and networks whose X-Forwarded-* headers are believed, and `unix`."""
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self.networks: tuple[IPv4Network | IPv6Network, ...] = tuple(ip_network(net, strict=False) for net in networks)
+        told = tuple(networks)
+        self._unix = UNIX in told
+        self.networks: tuple[IPv4Network | IPv6Network, ...] = tuple(
+            ip_network(net, strict=False) for net in told if net != UNIX
+        )
+
+    def __bool__(self) -> bool:
+        """Whether anybody is believed."""
+        return self._unix or bool(self.networks)
 
     def __contains__(self, address: str) -> bool:
+        if address == UNIX:
+            return self._unix
         try:
             parsed = ip_address(address)
         except ValueError:

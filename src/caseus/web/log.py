@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import structlog
 from starlette.types import Message, Send
 
+from caseus.web.metrics import Metrics
 from caseus.web.request import Request
 
 CLIENT_LEFT = 499
@@ -34,18 +35,20 @@ class Outgoing:
 
 
 @contextmanager
-def log_request(request: Request, send: Send) -> Iterator[Outgoing]:
-    """Gives the `send` to answer with; logs `request` at the end, whatever the end was."""
+def log_request(request: Request, send: Send, metrics: Metrics) -> Iterator[Outgoing]:
+    """Gives the `send` to answer with; logs and counts the request at the end, whatever the end was."""
     outgoing = Outgoing(send)
     try:
         yield outgoing
     finally:
+        status = outgoing.status or CLIENT_LEFT
+        metrics.requested(status)
         failure = {} if request.failure is None else {"failure": request.failure}
         _log.info(
             "request",
             method=request.method,
             path=request.shown_path(),
-            status=outgoing.status or CLIENT_LEFT,
+            status=status,
             bytes=outgoing.bytes,
             duration_ms=round((time.monotonic() - request.began) * 1000, 1),
             request_id=request.id,

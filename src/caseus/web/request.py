@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from caseus.web.forwarded import Origin, TrustedProxies
+from caseus.web.forwarded import Origin, TrustedProxies, peer_of
 from caseus.web.negotiate import ALIASES
 
 CacheMark = Literal["hit", "miss", "stale", "-"]
@@ -120,7 +120,8 @@ class Request:
         """`scheme://host/` as the client sees it; our own address where its Host is missing or no host."""
         host = self.origin.host
         if host is None:
-            name, port = self.server or ("localhost", None)
+            name, port = self.server or ("", None)
+            name = name if port else "localhost"  # of a unix socket the name is its path
             host = (f"[{name}]" if ":" in name else name) + (f":{port}" if port else "")
         return f"{self.origin.scheme}://{host}/"
 
@@ -131,8 +132,7 @@ class Request:
         for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        peer = scope.get("client")
-        origin = trusted.origin(peer[0] if peer else "", scope.get("scheme", "http"), headers)
+        origin = trusted.origin(peer_of(scope.get("client"), scope.get("server")), scope.get("scheme", "http"), headers)
         given = headers.get("x-request-id", "") if origin.trusted else ""
         return cls(
             method=scope["method"],

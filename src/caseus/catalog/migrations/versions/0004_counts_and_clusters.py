@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
-down_revision = "0001"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
@@ -90,6 +90,7 @@ def _tombstones() -> None:
         sa.Column("sha256", sa.String, nullable=False),
         sa.Column("deleted", sa.Float, nullable=False),
         sa.Column("reason", sa.String, nullable=False),
+        sa.Column("yanked", sa.String),
         sa.PrimaryKeyConstraint("tree", "project", "filename"),
         sqlite_with_rowid=False,
     )

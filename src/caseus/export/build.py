@@ -1,0 +1,146 @@
+"""The second look at a list: the pages of each project that changed, and of every project what the lists need."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import BinaryIO, NamedTuple
+
+import msgspec
+
+from caseus.errors import Unavailable
+from caseus.export.files import PathOf, place_files
+from caseus.export.found import Found
+from caseus.export.pages import ProjectPages, stale
+from caseus.export.scan import Scan
+from caseus.export.state import ProjectState
+from caseus.export.writing import Counts, Writer
+
+_CHUNK = 1 << 20
+_encode = msgspec.json.Encoder().encode
+
+
+class Share(NamedTuple):
+    """Projects that follow each other, and a temporary file for their lines of `packages.json`."""
+
+    names: Sequence[str]
+    lines: BinaryIO
+
+
+class Built(NamedTuple):
+    """Of a share. `order`: numbers of its files' lines, project by project, each in the order of its releases.
+
+    `stale`: keys of pages that are to be deleted once nothing leads to them.
+    """
+
+    order: array[int]
+    projects: Sequence[ProjectState]
+    stale: Sequence[str]
+    counts: Counts
+
+
+class Past(NamedTuple):
+    """What an earlier run wrote that is right still.
+
+    `pages`: projects whose pages are. `projects`: those of them whose lines are in `lines`, its `packages.json`, at
+    `places`. `files`: files of packages in its folders are its own. `counts`: how many pages each project had.
+    """
+
+    pages: Container[str] = ()
+    projects: Mapping[str, ProjectState] = {}
+    lines: BinaryIO | None = None
+    places: Mapping[str, int] = {}
+    files: bool = False
+    counts: Mapping[str, int] = {}
+
+
+class Builder:
+    """Does shares, each in any process."""
+
+    def __init__(
+        self, scan: Scan, pages: ProjectPages, new_writer: Callable[[], Writer], past: Past, path_of: PathOf
+    ) -> None:
+        self._scan, self._pages, self._new_writer, self._past = scan, pages, new_writer, past
+        self._path_of = path_of
+
+    def build(self, share: Share) -> Built:
+        writer = self._new_writer()
+        order = array("I")
+        projects: list[ProjectState] = []
+        gone: list[str] = []
+        lines = _Lines(share.lines, self._past.lines)
+        for name in share.names:
+            project = self._past.projects.get(name)
+            if project is not None and project.plain:
+                order.extend(self._scan.lines[name])
+                lines.copy(self._past.places[name], project.size)
+            else:
+                found = Found(name, self._scan.lines_of(name), self._scan.decode)
+                pages = self._past.counts.get(name, 0)
+                if name not in self._past.pages:
+                    pages, extra = self._write(found, writer)
+                    gone += extra
+                order.extend(release.line for release in found.releases)
+                project = self._tell(found, lines, pages)
+            projects.append(project)
+        lines.flush()
+        return Built(order, projects, gone, writer.counts)
+
+    def _write(self, found: Found, writer: Writer) -> tuple[int, list[str]]:
+        """How many pages there are, and what was there besides."""
+        made = writer.made
+        files = place_files(found, self._path_of, writer) if self._pages.options.files else []
+        pages = []
+        for key, data in self._pages.pages(found):
+            writer.put(key, data)
+            pages.append(key)
+        target, count = writer.target, len(pages)
+        if target.empty or (
+            count == self._past.counts.get(found.name) and made == writer.made and not self._past.files
+        ):
+            return count, []
+        return count, stale(target, found.name, [*files, *pages], files=self._past.files)
+
+    def _tell(self, found: Found, lines: _Lines, pages: int) -> ProjectState:
+        told = [release.entry for release in found.releases] + found.others
+        data = b"".join([_encode(entry) + b"\n" for entry in told])
+        lines.write(data)
+        digest = b"" if found.doubled else self._scan.digests[found.name]  # which line was last is not in the digest
+        stamps = {self._scan.stamps[release.line] for release in found.releases}
+        plain = len(stamps) == len(found.releases) == len(self._scan.lines[found.name])
+        return ProjectState(digest, found.latest, len(data), len(found.releases), plain, pages)
+
+
+class _Lines:
+    """Writes lines of `packages.json`; what follows in the old one as in the new one is copied at once."""
+
+    def __init__(self, new: BinaryIO, old: BinaryIO | None) -> None:
+        self._new, self._old = new, old
+        self._start = self._stop = 0
+
+    def write(self, data: bytes) -> None:
+        self._copy()
+        self._new.write(data)
+
+    def copy(self, start: int, size: int) -> None:
+        """From the old one."""
+        if start != self._stop:
+            self._copy()
+            self._start = start
+        self._stop = start + size
+
+    def flush(self) -> None:
+        self._copy()
+        self._new.flush()
+
+    def _copy(self) -> None:
+        if self._old is not None:
+            fd = self._old.fileno()  # its offset is that of all processes
+            while self._start < self._stop:
+                data = os.pread(fd, min(self._stop - self._start, _CHUNK), self._start)
+                if not data:
+                    raise Unavailable("packages.json became shorter while it was read: run it again", kind="local")
+                self._new.write(data)
+                self._start += len(data)
+        self._start = self._stop

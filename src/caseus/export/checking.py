@@ -1,0 +1,136 @@
+"""A tree compared with what an export would make of it; nothing is written."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO, Final, Literal, NamedTuple
+
+from caseus.errors import NotFound
+from caseus.export.exporting import refuse_bad
+from caseus.export.files import is_placed
+from caseus.export.options import Options
+from caseus.export.run import Run
+from caseus.export.scan import scan
+from caseus.export.sources import Source
+from caseus.export.state import KEY
+from caseus.export.target import FolderTarget, StoredTarget, Target
+from caseus.export.writing import decompressed, without_moment
+from caseus.storage import Storage
+
+Kind = Literal["missing", "different", "extra"]
+
+_CHUNK: Final = 1 << 20
+_ANY_MOMENT: Final = "2000-01-01 00:00:00"
+_OWN: Final = re.compile(
+    r"(simple/([^/]+/)?index\.(html|json)|pypi/[^/]+/([^/]+/)?json|changelog/page[0-9]+\.html"
+    r"|rss/(updates|packages)\.xml|rss/project/[^/]+/releases\.xml)(\.gz|\.zst)?"
+).fullmatch
+_FOLDERS: Final = ("simple", "pypi", "changelog", "rss")
+
+
+class Difference(NamedTuple):
+    """A page or file that is not there, has other bytes, or should not be there."""
+
+    kind: Kind
+    key: str
+
+
+def check(
+    source: Source,
+    target: Path | Storage,
+    options: Options = Options(),  # noqa: B008  (frozen)
+    *,
+    skip_invalid: bool = False,
+) -> list[Difference]:
+    """What is wrong with the tree, sorted by key; when pages were made is no difference.
+
+    NotFound where there is no tree; else what `export` raises.
+    """
+    options.check()
+    if isinstance(target, Path) and not target.is_dir():
+        raise NotFound(f"there is no tree {target}: check the path")
+    there: Target = FolderTarget(target) if isinstance(target, Path) else StoredTarget(target)
+    wanted = _Digests()
+    with source.lines() as lines:
+        found = scan(lines.spool, lines.decode, jobs=1)
+        refuse_bad(found, skip_invalid=skip_invalid)
+        run = Run(wanted, options, jobs=1, generated=_ANY_MOMENT if options.timestamp else None, path_of=source.path)
+        run.write(found, "", run.plan(found, None))
+    return sorted(_differences(there, wanted.digests, files=options.files), key=lambda each: each.key)
+
+
+def _differences(there: Target, wanted: dict[str, bytes], *, files: bool) -> Iterator[Difference]:
+    for key, digest in wanted.items():
+        file = there.open(key)
+        if file is None:
+            yield Difference("missing", key)
+            continue
+        with file:
+            if _digest_of(key, file) != digest:
+                yield Difference("different", key)
+    for folder in _FOLDERS:
+        for key in _walk(there, folder):
+            placed = files and key.startswith("simple/") and is_placed(key.rpartition("/")[2])
+            if key not in wanted and (placed or _OWN(key)):
+                yield Difference("extra", key)
+
+
+def _walk(there: Target, folder: str) -> Iterator[str]:
+    for name in there.names(folder):
+        if name.endswith("/"):
+            yield from _walk(there, f"{folder}/{name[:-1]}")
+        else:
+            yield f"{folder}/{name}"
+
+
+class _Digests:
+    """A target that keeps only what tells pages apart."""
+
+    forks = False
+    empty = True
+
+    def __init__(self) -> None:
+        self.digests: dict[str, bytes] = {}
+
+    def write(self, key: str, data: bytes) -> None:
+        self.write_file(key, io.BytesIO(data))
+
+    def write_file(self, key: str, source: BinaryIO) -> None:
+        if key != KEY:
+            self.digests[key] = _digest_of(key, source)
+
+    def place(self, key: str, path: Path) -> bool:
+        with path.open("rb") as file:
+            self.write_file(key, file)
+        return True
+
+    def read(self, key: str) -> bytes | None:
+        return None
+
+    def exists(self, key: str) -> bool:
+        return False
+
+    def open(self, key: str) -> BinaryIO | None:
+        return None
+
+    def delete(self, key: str) -> None:
+        pass
+
+    def names(self, folder: str) -> list[str]:
+        return []
+
+    def signature(self, key: str) -> str | None:
+        return None
+
+
+def _digest_of(key: str, file: BinaryIO) -> bytes:
+    if ".html" in key:
+        return blake2b(without_moment(decompressed(key, file.read())), digest_size=16).digest()
+    digest = blake2b(digest_size=16)
+    while data := file.read(_CHUNK):
+        digest.update(data)
+    return digest.digest()

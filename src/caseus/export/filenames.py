@@ -1,0 +1,88 @@
+"""Project and version of any file that a list may name: eggs, installers and old spellings too.
+
+Wheels are split as PEP 427 says. For everything else dumb-pypi's rules hold, so that a project keeps its place: one
+dash separates name and version; of several, the first behind which a part with a dot and a digit stands; else PEP 625's
+last one. What is better: endings of two parts in one word (`.tgz`) and `.tar.xz` are endings.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+
+from caseus.errors import Invalid
+
+_ENDINGS: Final = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tar.Z")
+_DIGIT: Final = re.compile("[0-9]", re.ASCII)
+_PYTHON_TAG: Final = re.compile(r"[a-z]\w*[0-9]+(\.[a-z]\w*[0-9]+)*", re.IGNORECASE | re.ASCII).fullmatch
+_WORD: Final = re.compile(r"\w+(\.\w+)*", re.ASCII).fullmatch
+
+
+def guess(filename: str) -> tuple[str, str | None]:
+    """(normalised project, version as it is spelled or None); Invalid for a name that tells no project."""
+    name, version = _wheel(filename) if filename.endswith(".whl") else _other(filename)
+    project = _normalized(name)
+    if not project or version == "":
+        raise Invalid(f"{filename!a} tells no project and version")
+    return project, version
+
+
+def packagetype(filename: str) -> str:
+    """As the JSON API names it."""
+    if filename.endswith(".whl"):
+        return "bdist_wheel"
+    return "bdist_egg" if filename.endswith(".egg") else "sdist"
+
+
+@lru_cache(100_000)
+def _normalized(name: str) -> str:
+    """PEP 503, lenient: "" only where there is neither letter nor digit."""
+    normalized: str = canonicalize_name(name)
+    return normalized if normalized.strip("-") else ""
+
+
+def _wheel(filename: str) -> tuple[str, str]:
+    parts = filename[:-4].split("-")
+    if len(parts) in (5, 6):
+        name, version, *build, python, abi, platform = parts
+        if version[:1].isdigit() and not (build and not build[0][:1].isdigit()) and _tags(python, abi, platform):
+            return name, version
+    raise Invalid(f"{filename!a} is no name of a wheel (PEP 427)")
+
+
+@lru_cache(10_000)
+def _tags(python: str, abi: str, platform: str) -> bool:
+    return bool(_PYTHON_TAG(python) and _WORD(abi) and _WORD(platform))
+
+
+def _other(filename: str) -> tuple[str, str | None]:
+    stem = _stem(filename)
+    first, dash, rest = stem.partition("-")
+    if not dash:
+        return stem, None
+    if "-" not in rest:
+        return first, rest
+    parts = stem.split("-")
+    for index in range(1, len(parts)):
+        if "." in parts[index] and _DIGIT.search(parts[index]):
+            return "-".join(parts[:index]), "-".join(parts[index:])
+    try:
+        _, version = parse_sdist_filename(f"{stem}.tar.gz")
+    except InvalidSdistFilename:
+        return stem, None
+    return "-".join(parts[:-1]), parts[-1] if version else None
+
+
+def _stem(filename: str) -> str:
+    for ending in _ENDINGS:
+        if filename.endswith(ending):
+            return filename[: -len(ending)]
+    if filename.endswith((".gz", ".bz2")):
+        filename = filename.rpartition(".")[0]
+    stem, dot, _ = filename.rpartition(".")
+    if not dot:
+        raise Invalid(f"{filename!a} has no ending, such as .whl or .tar.gz")
+    return stem

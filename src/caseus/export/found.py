@@ -1,0 +1,100 @@
+"""A project as the lines of a list tell it, and where its files are linked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Final
+
+from caseus.export.entries import Decode, Entry, Row, owner
+from caseus.export.moments import moment
+from caseus.export.options import Options
+from caseus.export.releases import Release, by_version, latest, ordered
+from caseus.model import Status
+from caseus.render.links import file_url
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
+
+
+class Found:
+    """`lines`: (number, text). `doubled`: a filename was told twice, differently, or deleted; the later line holds.
+
+    `others`: lines that tell no file that is there.
+    """
+
+    def __init__(self, name: str, lines: Iterable[tuple[int, bytes]], decode: Decode) -> None:
+        self.name = name
+        self.others: list[Entry] = []
+        self.status: Status = "active"
+        self.status_reason: str | None = None
+        self.told_versions: tuple[str, ...] = ()
+        self.doubled = False
+        files: dict[str, Release] = {}
+        graves: set[str] = set()
+        for number, line in lines:
+            entry = decode(line.strip())
+            if not entry.filename:
+                self._tell(entry)
+                self.others.append(entry)
+                continue
+            before = files.pop(entry.filename, None)
+            self.doubled |= entry.filename in graves or (before is not None and before.entry != entry)
+            if entry.deleted is None:
+                uploaded = entry.uploaded
+                when = moment(uploaded) if uploaded is not None else None
+                files[entry.filename] = Release(owner(entry)[1], entry, number, when, entry.is_yanked)
+            else:
+                graves.add(entry.filename)
+                self.others.append(entry)
+                self.doubled |= before is not None
+        self.releases = ordered(files.values())
+
+    def _tell(self, entry: Entry) -> None:
+        if entry.status is not None:
+            self.status, self.status_reason = entry.status, entry.status_reason
+        self.told_versions = tuple(entry.versions or ())
+
+    @cached_property
+    def versions(self) -> dict[str, list[Release]]:
+        """To the files of each that are offered, oldest first."""
+        return by_version(self.offered)
+
+    @cached_property
+    def latest(self) -> str | None:
+        return latest(self.versions)
+
+    @property
+    def offered(self) -> list[Release]:
+        """PEP 792: a quarantined project offers no file."""
+        return [] if self.status == "quarantined" else self.releases
+
+
+class Links:
+    """Where a page links files. `up`: from the page to the top of the tree, such as `../../`."""
+
+    def __init__(self, options: Options) -> None:
+        self._prefix = None if options.packages_url is None else options.packages_url.rstrip("/") + "/"
+        self._base = options.base_url
+
+    @property
+    def by_project(self) -> bool:
+        """Whether links from elsewhere have the project in them."""
+        return self._prefix is None
+
+    def beside(self, entry: Entry) -> str:
+        """From the page of its project in `simple/`, without the digest."""
+        return entry.url or (self._prefix or "") + quoted(entry.filename)
+
+    def from_elsewhere(self, project: str, entry: Entry | Row, up: str) -> str:
+        if self._prefix is not None:
+            return entry.url or self._prefix + quoted(entry.filename)
+        return entry.url or f"{up}simple/{project}/{quoted(entry.filename)}"
+
+    def for_programs(self, project: str, entry: Entry, up: str) -> str:
+        """Absolute, where the tree's URL is known."""
+        return self.from_elsewhere(project, entry, self._base or up)
+
+
+def quoted(filename: str) -> str:
+    return filename if _PLAIN(filename) else file_url(filename)

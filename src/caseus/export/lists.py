@@ -1,0 +1,132 @@
+"""What is written after the pages of all projects: the lists that lead to them, the changelog, `packages.json`."""
+
+from __future__ import annotations
+
+import io
+import math
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import BinaryIO, Final, cast
+
+from caseus import __version__
+from caseus.export import workers
+from caseus.export.classic import PAGE_ENTRIES, changelog_page, changelog_row, home_page, list_page, not_found_page
+from caseus.export.entries import decode_row, owner
+from caseus.export.feeds import Feeds
+from caseus.export.found import Links
+from caseus.export.options import Options
+from caseus.export.scan import Scan
+from caseus.export.target import Target
+from caseus.export.writing import Counts, Writer, total
+from caseus.render import home_html, list_html, list_json
+
+PACKAGES: Final = "packages.json"
+
+_CHUNK: Final = 1 << 20
+_ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
+
+
+class Lists:
+    """`generated`: the moment that pages tell, None if they tell none. `keys` is what was written so far."""
+
+    def __init__(self, new_writer: Callable[[], Writer], options: Options, generated: str | None) -> None:
+        self.writer = new_writer()
+        self._new_writer, self._options, self._generated = new_writer, options, generated
+        self.keys: list[str] = []
+
+    def names(self, names: Sequence[str]) -> None:
+        """`simple/`: the projects that have files."""
+        if self._options.style == "dumb-pypi":
+            self._put("simple/index.html", list_page(names, self._generated))
+        else:
+            self._put("simple/index.html", list_html(names))
+        if self._options.simple_json:
+            self._put("simple/index.json", list_json(names))
+
+    def changelog(self, scan: Scan, newest_first: Sequence[int], jobs: int) -> Counts:
+        """`changelog/`: `newest_first` has the lines of all files."""
+        count = max(1, math.ceil(len(newest_first) / PAGE_ENTRIES))  # the page at the top leads to the first
+        links = Links(self._options)
+
+        def page(number: int) -> Counts:
+            rows = []
+            for line in newest_first[(number - 1) * PAGE_ENTRIES : number * PAGE_ENTRIES]:
+                row = decode_row(scan.line(line), scan.decode)
+                rows.append(changelog_row(owner(row)[0] if links.by_project else "", row, links))
+            writer = self._new_writer()
+            writer.put(f"changelog/page{number}.html", changelog_page(rows, number, count, self._options))
+            return writer.counts
+
+        self.keys += [f"changelog/page{number}.html" for number in range(1, count + 1)]
+        return total(workers.run(jobs, range(1, count + 1), page))
+
+    def feeds(self, scan: Scan, newest_first: Sequence[int]) -> None:
+        """`rss/`."""
+        feeds = Feeds(self._options)
+        self._put("rss/updates.xml", feeds.updates(scan, newest_first))
+        self._put("rss/packages.xml", feeds.packages(scan))
+
+    def home(self, rows: Iterable[tuple[str, str | None]]) -> None:
+        """`index.html`: (project, latest version) each; that of a running caseus where that is the style."""
+        options = self._options
+        if options.style == "caseus" and options.base_url is not None:
+            page = home_html(
+                base_url=options.base_url, closed=options.closed, proxied=options.proxied, version=__version__
+            )
+        else:
+            page = home_page(rows, options)
+        self._put("index.html", page)
+
+    def extras(self) -> None:
+        if self._options.not_found:
+            self._put("404.html", not_found_page(self._options))
+        if self._options.robots:
+            self._put("robots.txt", _ROBOTS)
+        if self._options.github_pages:
+            self._put(".nojekyll", b"")
+
+    def _put(self, key: str, data: bytes) -> None:
+        self.writer.put(key, data)
+        self.keys.append(key)
+
+
+def newest_first(scan: Scan, order: Iterable[int]) -> Sequence[int]:
+    """`order`: lines of files, by project and release; those of one moment stay in that order."""
+    return array("I", sorted(order, key=scan.stamps.__getitem__, reverse=True))
+
+
+def write_packages(target: Target, parts: Sequence[BinaryIO]) -> bool:
+    """`packages.json` of its parts; whether it changed."""
+    there = target.open(PACKAGES)
+    if there is not None:
+        with there:
+            same = all(there.read(len(data)) == data for data in _chunks(parts)) and not there.read(1)
+        if same:
+            return False
+    target.write_file(PACKAGES, cast(BinaryIO, io.BufferedReader(_Joined(parts), _CHUNK)))
+    return True
+
+
+def _chunks(parts: Sequence[BinaryIO]) -> Iterator[bytes]:
+    for part in parts:
+        part.seek(0)
+        while data := part.read(_CHUNK):
+            yield data
+
+
+class _Joined(io.RawIOBase):
+    """Several files as one."""
+
+    def __init__(self, parts: Sequence[BinaryIO]) -> None:
+        self._chunks = _chunks(parts)
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._left or next(self._chunks, b"")
+        count = min(len(data), len(buffer))
+        buffer[:count] = data[:count]
+        self._left = data[count:]
+        return count

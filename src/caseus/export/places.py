@@ -1,0 +1,117 @@
+"""Where a tree gets its place: in a folder that has one already, in an empty one, or by exchange with the old one."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Final, Protocol
+
+from caseus.errors import Busy, Invalid, Unavailable
+from caseus.export.state import KEY
+from caseus.export.target import FolderTarget, StoredTarget, Target
+from caseus.storage import Storage
+
+_NEW: Final = ".caseus-export.new"
+_LATER: Final = ("changelog", "rss", "404.html", "robots.txt", "index.html", "packages.json", KEY)
+"""What gets its place after everything that it leads to."""
+_EXCHANGE: Final = 2  # RENAME_EXCHANGE of renameat2(2)
+_HERE: Final = -100  # AT_FDCWD
+
+
+class Place(Protocol):
+    """A tree that is exported to. `aside`: a copy of it, which takes its place when the context ends well."""
+
+    @property
+    def target(self) -> Target: ...
+    def aside(self) -> AbstractContextManager[Target]: ...
+
+
+@contextmanager
+def opened(target: Path | Storage, *, sync: bool) -> Iterator[Place]:
+    """Nobody else exports there while it is open. Busy, Unavailable."""
+    if not isinstance(target, Path):
+        yield _Store(StoredTarget(target))
+        return
+    folder = Path(os.path.realpath(target))
+    with _locked(folder):
+        if any((folder / name).exists() for name in ("simple", "pypi", *_LATER)):
+            yield _Folder(folder, FolderTarget(folder, sync=sync))
+            return
+        # Nobody reads what is not there yet: it is made aside and then gets its place, whole.
+        new = folder / _NEW
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        try:
+            yield _Store(FolderTarget(new, empty=True, sync=sync))
+            for name in sorted(os.listdir(new), key=lambda name: _LATER.index(name) if name in _LATER else -1):
+                os.rename(new / name, folder / name)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+class _Store:
+    """A place that can't be exchanged, or need not be."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def aside(self) -> AbstractContextManager[Target]:
+        if not self.target.empty:
+            raise Invalid("only a folder can be exchanged: leave out --atomic")
+        return nullcontext(self.target)
+
+
+class _Folder:
+    def __init__(self, folder: Path, target: FolderTarget) -> None:
+        self._folder, self.target = folder, target
+
+    @contextmanager
+    def aside(self) -> Iterator[Target]:
+        """Links to the old files, of which those that change are replaced. Unavailable."""
+        new = self._folder.with_name(f".{self._folder.name}{_NEW}")
+        try:
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.copytree(self._folder, new, copy_function=os.link, symlinks=True)
+        except (OSError, shutil.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "links can't be made"
+            raise Unavailable(f"can't make {new} for an exchange: {reason}; leave out --atomic", kind="local") from None
+        try:
+            yield FolderTarget(new, sync=self.target.sync)
+            _exchange(new, self._folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Busy if another export writes there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unavailable(f"can't write to {folder}: {error.strerror}", kind="local") from None
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"another export writes to {folder}: wait for it", retry_after=60) from None
+        yield
+    finally:
+        os.close(fd)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Both folders change places in one step: whoever looks sees the one or the other. Unavailable."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        raise Unavailable("this system can't exchange folders: leave out --atomic", kind="local")
+    if renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE):
+        code = ctypes.get_errno()
+        why = "it is a mount point of its own" if code in (errno.EBUSY, errno.EXDEV) else os.strerror(code)
+        raise Unavailable(f"{other} can't be exchanged: {why}; leave out --atomic", kind="local")

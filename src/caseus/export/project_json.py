@@ -1,0 +1,97 @@
+"""The JSON API's pages as dumb-pypi writes them: `pypi/PROJECT/json`, and `pypi/PROJECT/VERSION/json`.
+
+The per-release page has only that release under `releases`; the public index has all there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from caseus.export.filenames import packagetype
+from caseus.export.found import Found, Links
+from caseus.export.releases import Release, fullest
+
+_encode = msgspec.json.Encoder().encode
+_UP: Final = "../../"
+
+
+class _File(msgspec.Struct, gc=False):
+    filename: str
+    url: str
+    requires_python: str | None
+    packagetype: str
+    yanked: bool
+    yanked_reason: str | None
+    upload_time: str | msgspec.UnsetType = msgspec.UNSET
+    digests: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ProjectJson:
+    """The pages of one project."""
+
+    def __init__(self, found: Found, links: Links) -> None:
+        self._found, self._links = found, links
+        # Relative links of a release's page lead one folder further up than those of the project's.
+        self._same = all(self._url(release, _UP) == self._url(release, f"{_UP}../") for release in found.offered[:1])
+        self._files = {release.entry.filename: self._file(release, _UP) for release in found.offered}
+
+    def project(self) -> bytes:
+        return self._page(
+            self._info(), {version: self._listed(files) for version, files in self._found.versions.items()}
+        )
+
+    def release(self, version: str) -> bytes:
+        files = self._found.versions[version]
+        told = self._listed(files) if self._same else [self._file(file, f"{_UP}../") for file in files]
+        return self._page(fullest(files), {version: told})
+
+    def _info(self) -> Release | None:
+        found = self._found
+        if found.latest is None:
+            return found.offered[-1] if found.offered else None
+        return fullest(found.versions[found.latest])
+
+    def _page(self, info: Release | None, releases: Mapping[str, Sequence[_File]]) -> bytes:
+        version = info.version if info else None
+        entry = info.entry if info else None
+        told: dict[str, Any] = {
+            "info": {
+                "name": self._found.name,
+                "version": version,
+                "requires_dist": entry.requires_dist if entry else None,
+                "requires_python": entry.requires_python if entry else None,
+                "platform": "UNKNOWN",
+                "summary": None,
+                "yanked": info.yanked if info else False,
+                "yanked_reason": entry.yanked_reason if entry else None,
+            },
+            "releases": releases,
+            "urls": releases.get(version, []) if version is not None else [],
+        }
+        return _encode(told)
+
+    def _listed(self, files: Sequence[Release]) -> list[_File]:
+        return [self._files[file.entry.filename] for file in files]
+
+    def _url(self, release: Release, up: str) -> str:
+        return self._links.for_programs(self._found.name, release.entry, up)
+
+    def _file(self, release: Release, up: str) -> _File:
+        entry = release.entry
+        told = _File(
+            entry.filename,
+            self._url(release, up),
+            entry.requires_python,
+            packagetype(entry.filename),
+            release.yanked,
+            entry.yanked_reason,
+        )
+        if release.uploaded is not None:
+            told.upload_time = release.uploaded
+        if entry.hash is not None:
+            algorithm, _, digest = entry.hash.partition("=")
+            told.digests = {algorithm: digest}
+        return told

@@ -1,0 +1,100 @@
+"""The files of a project in order, and which release is its latest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from packaging.version import InvalidVersion, Version
+
+from caseus.export.entries import Entry
+
+_DIGITS: Final = re.compile("([0-9]+)", re.ASCII)
+Order = tuple[int, Version | tuple[int | str, ...]]
+
+
+class Release(NamedTuple):
+    """A file as pages tell it. `version`: what its name tells, as it is spelled there. `line`: the number of its line.
+
+    `uploaded`: the moment in words, None where it is not known.
+    """
+
+    version: str | None
+    entry: Entry
+    line: int = 0
+    uploaded: str | None = None
+    yanked: bool = False
+
+
+def ordered(files: Iterable[Release]) -> list[Release]:
+    """As dumb-pypi has them: by version, wheels first, by filename with numbers as numbers.
+
+    What is no version by PEP 440 comes before all that is; a file without one counts as 0.
+    """
+    keyed = sorted(((*_rough(file), file) for file in files), key=_first_two)
+    if any(one[:2] == other[:2] for one, other in pairwise(keyed)):
+        keyed.sort(key=lambda each: (*each[:2], natural(each[2].entry.filename), each[2].entry.filename))
+    return [file for _, _, file in keyed]
+
+
+def by_version(files: Iterable[Release]) -> dict[str, list[Release]]:
+    """Version to its files, in the order of the files; those without a version are in none."""
+    found: dict[str, list[Release]] = {}
+    for file in files:
+        if file.version is not None:
+            found.setdefault(file.version, []).append(file)
+    return found
+
+
+def latest(versions: dict[str, list[Release]]) -> str | None:
+    """The newest final release that is not yanked; else the newest prerelease, else the newest at all.
+
+    `versions` as `by_version` gives them. Not by PEP 440 is not final. A release is yanked if all its files are.
+    """
+    best, score = None, (-1, -1)
+    for version, files in reversed(versions.items()):
+        there = not all(file.yanked for file in files)
+        if (found := (int(there), int(_is_final(version)))) > score:
+            best, score = version, found
+            if score == (1, 1):
+                break
+    return best
+
+
+def fullest(files: list[Release]) -> Release:
+    """The first of the files of which most is known: never two files' metadata mixed (poetry relies on that)."""
+    return max(files, key=lambda file: bool(file.entry.requires_dist) + bool(file.entry.requires_python))
+
+
+def natural(text: str) -> tuple[int | str, ...]:
+    """Numbers at odd places, text at even ones: any two can be compared."""
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(_DIGITS.split(text)))
+
+
+@lru_cache(100_000)
+def version_order(version: str) -> Order:
+    try:
+        return 1, Version(version)
+    except InvalidVersion:
+        return 0, natural(version)
+
+
+def pep440(versions: Iterable[str]) -> list[str]:
+    """Sorted by PEP 440; what is no version first."""
+    return sorted(versions, key=version_order)
+
+
+def _is_final(version: str) -> bool:
+    rank, parsed = version_order(version)
+    return isinstance(parsed, Version) and not parsed.is_prerelease if rank else False
+
+
+def _rough(file: Release) -> tuple[Order, bool]:
+    return version_order(file.version or "0"), not file.entry.filename.endswith(".whl")
+
+
+def _first_two(keyed: tuple[Order, bool, Release]) -> tuple[Order, bool]:
+    return keyed[:2]

@@ -1,0 +1,210 @@
+"""One export of a list into a tree: looked at, compared with the last run, written in the order in which links lead.
+
+Files and pages of projects first, then what leads to them, then deletions; so whoever follows a link meets a page.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate
+from typing import BinaryIO, Final, NamedTuple, cast
+
+from caseus.export import workers
+from caseus.export.build import Builder, Built, Past, Share
+from caseus.export.entries import decode_json
+from caseus.export.files import PathOf
+from caseus.export.lists import PACKAGES, Lists, newest_first, write_packages
+from caseus.export.options import Options
+from caseus.export.pages import ProjectPages, stale
+from caseus.export.report import Report
+from caseus.export.scan import Memory, Scan, scan, shares
+from caseus.export.spool import Spool
+from caseus.export.state import RUNNING, ProjectState, State, TextLines, lines_of, memory_of, read_state, write_state
+from caseus.export.target import Target
+from caseus.export.writing import Counts, Writer, plain_names, total
+
+_SHARES_A_JOB: Final = 8
+_LEAST_SHARE: Final = 200  # files
+_CHANGELOG: Final = re.compile(r"page[0-9]+\.html\Z").match
+
+
+class Plan(NamedTuple):
+    """What is to be done. `names`: all projects, sorted; `right`: those whose pages need not be written.
+
+    `gone`: projects of which only an earlier run knew. `lists`: whether the lists are right if the rest is.
+    """
+
+    names: Sequence[str]
+    right: frozenset[str]
+    gone: Sequence[str]
+    lists: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return self.lists and len(self.right) == len(self.names) and not self.gone
+
+
+class Run:
+    """`generated`: the moment that pages tell, None if they tell none. `path_of`: where a file is that goes along."""
+
+    def __init__(self, target: Target, options: Options, *, jobs: int, generated: str | None, path_of: PathOf) -> None:
+        self._target, self._options, self._generated, self._path_of = target, options, generated, path_of
+        self._jobs = jobs if target.forks else 1
+        self._state = read_state(target)
+        self._is_sure = target.empty or not target.exists(RUNNING)
+        self._digests = options.digests()
+
+    def is_done(self, source: str) -> Report | None:
+        """What there is, where the last run was of just this list with these options. `source`: digest of the list."""
+        state = self._state
+        if state is None or not self._is_sure or (state.source, state.pages, state.lists) != (source, *self._digests):
+            return None
+        return _report(list(state.projects.values()), Counts())
+
+    @property
+    def kind(self) -> str:
+        """Of the last run's list."""
+        return self._state.source.partition(" ")[0] if self._state is not None else ""
+
+    @property
+    def memory(self) -> Memory | None:
+        """What the last run knew of its lines, if it is of use."""
+        state = self._state
+        return memory_of(state) if state is not None and state.source and state.pages == self._digests[0] else None
+
+    def plan(self, found: Scan, previous: Scan | None) -> Plan:
+        """`previous`: the list of an earlier run, which may have written to another place."""
+        state = self._state
+        there: set[str] = set()
+        right: set[str] = set()
+        if previous is not None:
+            there |= previous.lines.keys()
+            right = {name for name, meaning in found.meanings.items() if previous.meanings.get(name) == meaning}
+        if state is not None:
+            there |= state.projects.keys()
+            right -= state.projects.keys()
+            if self._is_sure and state.pages == self._digests[0]:
+                known = state.projects
+                right |= {
+                    name for name in known.keys() & found.lines.keys() if known[name].digest == found.digests[name]
+                }
+        elif (file := self._target.open(PACKAGES)) is not None:
+            with file:
+                there |= scan(Spool(file), decode_json, self._jobs).lines.keys()
+        lists = previous is not None if state is None else self._is_sure and state.lists == self._digests[1]
+        if not self._is_sure:
+            there |= {
+                name[:-1] for folder in ("simple", "pypi") for name in self._target.names(folder) if name[-1] == "/"
+            }
+        return Plan(sorted(found.lines), frozenset(right), sorted(there - found.lines.keys()), lists)
+
+    def write(self, found: Scan, source: str, plan: Plan) -> Report:
+        if plan.is_empty:
+            return _report(list(self._state.projects.values()) if self._state else [], Counts())
+        if not self._target.empty:
+            self._target.write(RUNNING, b"")
+        lists = Lists(self._new_writer, self._options, self._generated)
+        with self._built(found, plan) as (built, parts):
+            projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
+            listed = [(name, project.latest) for name, project in projects.items() if project.files]
+            newest = newest_first(found, (line for each in built for line in each.order))
+            counts = [each.counts for each in built]
+            lists.names([name for name, _ in listed])
+            if self._options.changelog:
+                counts.append(lists.changelog(found, newest, self._jobs))
+            if self._options.rss:
+                lists.feeds(found, newest)
+            lists.home(listed)
+            lists.extras()
+            counts.append(Counts(written=1) if write_packages(self._target, parts) else Counts(kept=1))
+        for key in self._stale(plan, built, lists.keys):
+            lists.writer.delete(key)
+        self._remember(found, source, projects, plan, lists.keys)
+        if not self._target.empty:
+            self._target.delete(RUNNING)
+        return _report(list(projects.values()), total([*counts, lists.writer.counts]))
+
+    def _new_writer(self) -> Writer:
+        before = self._state.compress if self._state is not None else ()
+        compress = self._options.compress
+        return Writer(self._target, compress, [form for form in before if form not in compress])
+
+    @contextmanager
+    def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[BinaryIO]]]:
+        """The pages of projects, written; and temporary files that are `packages.json`, one after the other."""
+        counts = [len(found.lines[name]) for name in plan.names]
+        most = max(1, min(self._jobs * _SHARES_A_JOB, sum(counts) // _LEAST_SHARE))
+        with ExitStack() as stack:
+            past = self._past(plan, stack)
+            pages = ProjectPages(self._options, self._generated)
+            builder = Builder(found, pages, self._new_writer, past, self._path_of)
+            tasks = []
+            for start, stop in shares(counts, most):
+                part = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile(prefix="caseus-export-")))
+                tasks.append(Share(plan.names[start:stop], part))
+            yield workers.run(self._jobs, tasks, builder.build), [task.lines for task in tasks]
+
+    def _past(self, plan: Plan, stack: ExitStack) -> Past:
+        """What of an earlier run can be copied."""
+        state = self._state
+        past = Past(plan.right, files=self._owns_files)
+        if state is None:
+            return past
+        if self._is_sure:
+            past = past._replace(counts={name: project.pages for name, project in state.projects.items()})
+        if state.packages is None or self._target.signature(PACKAGES) != state.packages:
+            return past
+        lines = self._target.open(PACKAGES)
+        if lines is None:
+            return past
+        starts = accumulate((project.size for project in state.projects.values()), initial=0)
+        places = dict(zip(state.projects, starts, strict=False))
+        known = {name: state.projects[name] for name in plan.right}  # all are: else `packages` were not told
+        return past._replace(projects=known, lines=stack.enter_context(lines), places=places)
+
+    @property
+    def _owns_files(self) -> bool:
+        """Whether those of packages in the tree are an export's."""
+        return self._options.files or (self._state is not None and self._state.files)
+
+    def _stale(self, plan: Plan, built: Sequence[Built], keys: Sequence[str]) -> Iterator[str]:
+        """Keys of what an earlier run wrote and this one didn't. `keys`: of its lists."""
+        if self._target.empty:
+            return
+        there = set(self._state.keys) if self._state is not None else set()
+        there |= {f"changelog/{name}" for name in plain_names(self._target.names("changelog")) if _CHANGELOG(name)}
+        yield from sorted(there - set(keys))
+        for each in built:
+            yield from each.stale
+        for name in plan.gone:
+            yield from stale(self._target, name, (), files=self._owns_files)
+
+    def _remember(
+        self, found: Scan, source: str, projects: dict[str, ProjectState], plan: Plan, keys: Sequence[str]
+    ) -> None:
+        """Only projects whose pages are here: those that just the previous list calls right may be elsewhere."""
+        known = self._state.projects if self._state is not None else {}
+        here = {name: project for name, project in projects.items() if name not in plan.right or name in known}
+        complete = len(here) == len(projects)
+        pages, lists = self._digests
+        state = State(
+            pages=pages,
+            lists=lists,
+            source=source if complete else "",
+            packages=self._target.signature(PACKAGES) if complete else None,
+            keys=tuple(keys),
+            files=self._options.files,
+            compress=self._options.compress,
+            projects=here,
+            lines=lines_of(found, here) if complete else TextLines(),
+        )
+        write_state(self._target, state)
+
+
+def _report(projects: Sequence[ProjectState], counts: Counts) -> Report:
+    files = [project.files for project in projects]
+    return Report(sum(files), len(files) - files.count(0), *counts)

@@ -1,0 +1,243 @@
+"""Where an export writes: a folder of this machine, or any store."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+from caseus.errors import NotFound, Unavailable
+from caseus.storage import Blob, Storage
+
+_CHUNK: Final = 1 << 20
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Target(Protocol):
+    """Pages under keys such as `simple/foo/index.html`. Each write is atomic. Unavailable where it fails.
+
+    `empty`: nothing of an export is there yet, so nothing need be compared. `forks`: processes may write at once.
+    """
+
+    empty: bool
+    forks: bool
+
+    def read(self, key: str) -> bytes | None: ...
+    def exists(self, key: str) -> bool: ...
+    def write(self, key: str, data: bytes) -> None: ...
+    def write_file(self, key: str, source: BinaryIO) -> None: ...
+    def place(self, key: str, path: Path) -> bool: ...  # a copy of the file, or a link to it; whether that changed it
+    def open(self, key: str) -> BinaryIO | None: ...
+    def delete(self, key: str) -> None: ...
+    def names(self, folder: str) -> list[str]: ...  # what is right under it, folders with a slash at the end
+    def signature(self, key: str) -> str | None: ...  # changes when somebody writes it; None where that is not known
+
+
+class FolderTarget:
+    """A folder. A file gets its name when it is whole; with `sync` it is on the disk then.
+
+    A temporary file that a kill leaves behind is overwritten by the next run that writes the same page.
+    """
+
+    forks = True
+
+    def __init__(self, root: Path, *, empty: bool = False, sync: bool = False) -> None:
+        self.empty, self.sync = empty, sync
+        self._at = f"{root}/"
+        self._made = ""
+
+    def read(self, key: str) -> bytes | None:
+        with _told("read"):
+            try:
+                fd = os.open(self._at + key, os.O_RDONLY | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            with open(fd, "rb", buffering=0) as file:
+                return file.readall()
+
+    def exists(self, key: str) -> bool:
+        return os.path.exists(self._at + key)
+
+    def write(self, key: str, data: bytes) -> None:
+        folder, slash, name = key.rpartition("/")
+        path = self._at + key
+        # In a tree that nobody reads yet, a file may have its name before its bytes.
+        beside = path if self.empty else f"{self._at}{folder}{slash}.{name}.new"
+        try:
+            if folder != self._made:
+                self._make(folder)
+            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            try:
+                written = os.write(fd, data)
+                while written < len(data):
+                    written += os.write(fd, memoryview(data)[written:])
+                if self.sync:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            if not self.empty:
+                os.rename(beside, path)
+        except OSError as error:
+            raise _refused("write", error) from error
+
+    def write_file(self, key: str, source: BinaryIO) -> None:
+        folder, slash, name = key.rpartition("/")
+        beside = f"{self._at}{folder}{slash}.{name}.new"
+        with _told("write"):
+            self._make(folder)
+            with open(beside, "wb", opener=_opener) as file:
+                shutil.copyfileobj(source, file, _CHUNK)
+                if self.sync:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.rename(beside, self._at + key)
+
+    def place(self, key: str, path: Path) -> bool:
+        folder, slash, name = key.rpartition("/")
+        beside, there = f"{self._at}{folder}{slash}.{name}.new", self._at + key
+        with _told("write"):
+            status = os.stat(path)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                known = os.stat(there)
+                if os.path.samestat(status, known) or (status.st_size, status.st_mtime_ns) == (
+                    known.st_size, known.st_mtime_ns,
+                ):  # fmt: skip
+                    return False
+            self._make(folder)
+            with suppress(FileNotFoundError):
+                os.unlink(beside)
+            try:
+                os.link(path, beside)
+            except OSError:  # another disk, or one without links
+                shutil.copy2(path, beside)
+            os.rename(beside, there)
+        return True
+
+    def open(self, key: str) -> BinaryIO | None:
+        with _told("read"), suppress(FileNotFoundError):
+            return open(self._at + key, "rb")
+        return None
+
+    def delete(self, key: str) -> None:
+        """Folders that are empty then go too."""
+        with _told("delete"), suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(self._at + key)
+        folder = key.rpartition("/")[0]
+        self._made = ""
+        while folder:
+            try:
+                os.rmdir(self._at + folder)
+            except OSError:
+                return
+            folder = folder.rpartition("/")[0]
+
+    def names(self, folder: str) -> list[str]:
+        with _told("list"), suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._at + folder) as entries:
+            return sorted(entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries)
+        return []
+
+    def signature(self, key: str) -> str | None:
+        try:
+            status = os.stat(self._at + key)
+        except OSError:
+            return None
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+    def _make(self, folder: str) -> None:
+        if folder:
+            with suppress(FileExistsError):
+                try:
+                    os.mkdir(self._at + folder)
+                except FileNotFoundError:
+                    self._make(folder.rpartition("/")[0])
+                    os.mkdir(self._at + folder)
+        self._made = folder
+
+
+class StoredTarget:
+    """A store, of which all keys are the tree's."""
+
+    forks = False
+    empty = False
+
+    def __init__(self, store: Storage) -> None:
+        self._store = store
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            with self._store.open(key) as blob:
+                return b"".join(iter(blob.read, b""))
+        except NotFound:
+            return None
+
+    def exists(self, key: str) -> bool:
+        try:
+            self._store.open(key).close()
+        except NotFound:
+            return False
+        return True
+
+    def write(self, key: str, data: bytes) -> None:
+        self._store.replace(key, io.BytesIO(data))
+
+    def write_file(self, key: str, source: BinaryIO) -> None:
+        self._store.replace(key, source)
+
+    def place(self, key: str, path: Path) -> bool:
+        with path.open("rb") as file:
+            try:
+                with self._store.open(key) as there:
+                    if there.size == os.fstat(file.fileno()).st_size and _equal(there, file):
+                        return False
+            except NotFound:
+                pass
+            file.seek(0)
+            self._store.replace(key, file)
+        return True
+
+    def open(self, key: str) -> BinaryIO | None:
+        data = self.read(key)
+        return None if data is None else io.BytesIO(data)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+    def names(self, folder: str) -> list[str]:
+        found = (key[len(folder) + 1 :].partition("/") for key in self._store.keys(f"{folder}/"))
+        return sorted({name + slash for name, slash, _ in found})
+
+    def signature(self, key: str) -> str | None:
+        return None
+
+
+def _equal(there: Blob, file: BinaryIO) -> bool:
+    while data := there.read(_CHUNK):
+        if file.read(len(data)) != data:
+            return False
+    return not file.read(1)
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o644)
+
+
+@contextmanager
+def _told(doing: str) -> Iterator[None]:
+    """What the system refuses, as Unavailable."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise _refused(doing, error) from error
+
+
+def _refused(doing: str, error: OSError) -> Unavailable:
+    if error.errno in _FULL:
+        return Unavailable("no space left for the tree: free some space and try again", kind="full")
+    return Unavailable(f"can't {doing} {error.filename or 'the tree'}: {error.strerror}", kind="local")

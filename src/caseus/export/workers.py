@@ -1,0 +1,111 @@
+"""Work for all cores: forked helpers that share what is in memory, and hand their results back.
+
+What the tasks read is there already when the helpers start, so nothing of it is copied; only results travel.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
+
+from caseus.errors import Unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_NUMBER = struct.Struct("<I")
+_MOST_TASKS = 4096  # of 4 bytes each: they fit into a pipe of 64 KiB that nobody reads yet
+
+
+def most_jobs() -> int:
+    """As many as there are cores for us; 1 where threads run, for a fork takes none of them along, only their locks."""
+    return len(os.sched_getaffinity(0)) if threading.active_count() == 1 else 1
+
+
+def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R]) -> list[R]:
+    """What `work` makes of each task, in the order of the tasks. The first error that is met ends it.
+
+    `work` runs here, and in `jobs` - 1 helpers; what it changes in memory stays in its own process. Unavailable if a
+    helper is killed.
+    """
+    if len(tasks) > _MOST_TASKS:
+        raise ValueError(f"{len(tasks)} tasks are too many: make them larger")
+    jobs = min(jobs, len(tasks))
+    if jobs <= 1:
+        return [work(task) for task in tasks]
+    numbers, feed = os.pipe()
+    helpers: list[_Helper] = []
+    try:
+        os.write(feed, b"".join(map(_NUMBER.pack, range(len(tasks)))))
+        os.close(feed)
+        for _ in range(jobs - 1):
+            helpers.append(_start(numbers, tasks, work, helpers))
+        found = dict(_take(numbers, tasks, work))
+        for helper in helpers:
+            found.update(_results(helper))
+    except BaseException:
+        for helper in helpers:
+            with suppress(ProcessLookupError):
+                os.kill(helper.pid, 9)
+        raise
+    finally:
+        os.close(numbers)
+        for helper in helpers:
+            os.close(helper.results)
+            os.waitpid(helper.pid, 0)
+    return [found[number] for number in range(len(tasks))]
+
+
+class _Helper(NamedTuple):
+    pid: int
+    results: int
+    """A descriptor to read them from."""
+
+
+def _start(numbers: int, tasks: Sequence[T], work: Callable[[T], R], others: Sequence[_Helper]) -> _Helper:
+    results, answer = os.pipe()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(answer)
+        return _Helper(pid, results)
+    code = 1
+    try:
+        for descriptor in (results, *(helper.results for helper in others)):
+            os.close(descriptor)
+        told: tuple[Any, BaseException | None]
+        try:
+            told = list(_take(numbers, tasks, work, parent)), None
+        except BaseException as error:
+            told = None, error
+        with open(answer, "wb") as file:
+            pickle.dump(told, file, pickle.HIGHEST_PROTOCOL)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _take(
+    numbers: int, tasks: Sequence[T], work: Callable[[T], R], parent: int | None = None
+) -> Iterator[tuple[int, R]]:
+    """The next task that nobody took yet, until there is none, or the process that wants the results is gone."""
+    while parent in (None, os.getppid()) and (packed := os.read(numbers, _NUMBER.size)):
+        number = _NUMBER.unpack(packed)[0]
+        yield number, work(tasks[number])
+
+
+def _results(helper: _Helper) -> list[tuple[int, Any]]:
+    with open(helper.results, "rb", closefd=False) as file:
+        try:
+            results, error = pickle.load(file)  # noqa: S301  (our own child wrote it)
+        except (EOFError, pickle.UnpicklingError):
+            raise Unavailable("a helper process was killed: is there enough memory?", kind="local") from None
+    if error is not None:
+        raise error
+    found: list[tuple[int, Any]] = results
+    return found

@@ -1,0 +1,107 @@
+"""The engine that everybody gets: HTTP/1.1 by uvicorn with our protocol class."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Callable, Iterator, Sequence
+from socket import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from caseus.errors import Unavailable
+from caseus.server.engine import OVERTIME, end_after, most_connections
+from caseus.server.http import Protocol
+from caseus.server.sockets import BACKLOG
+from caseus.server.tls import Tls
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from caseus.config import Config
+    from caseus.server.state import State
+
+
+class Http11:
+    """An `Engine`."""
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self._tls = Tls(state.certificate) if state.certificate is not None else None
+        self._protocol = Protocol.for_at_most(most_connections(state.config))
+        self._server = _Server(_uvicorn_config(app, state.config, self._protocol))
+        if self._tls is not None:
+            self._server.config.load()
+            self._server.config.ssl = self._tls.context
+
+    @property
+    def stopping(self) -> bool:
+        return self._server.should_exit
+
+    def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
+        self._server.on_ready = on_ready
+        try:
+            self._server.run(list(sockets))
+        except SystemExit:  # uvicorn's word for an application that failed to start; it has logged why
+            raise Unavailable("the application failed to start: see the log", kind="local") from None
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+
+    def apply(self, state: State) -> None:
+        if self._tls is not None and state.certificate is not None:
+            self._tls.replace(state.certificate)
+        self._protocol.limits = Protocol.for_at_most(most_connections(state.config)).limits
+        self._server.config.timeout_graceful_shutdown = math.ceil(state.config.grace)
+
+    def in_loop(self, act: Callable[[], None]) -> None:
+        if self._server.loop is not None:
+            with contextlib.suppress(RuntimeError):  # closed
+                self._server.loop.call_soon_threadsafe(act)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, without its signals."""
+
+    on_ready: Callable[[], None]
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.loop: AbstractEventLoop | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signals again at the end: that would be exit code -15.
+        yield
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        self.loop = get_running_loop()
+        await super().startup(sockets)
+        gc.freeze()  # what a start has made stays: no collection need ever look at it
+        gc.enable()
+        if self.started and not self.should_exit:
+            self.on_ready()
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        end_after((self.config.timeout_graceful_shutdown or 0) + OVERTIME)
+        await super().shutdown(sockets)
+
+
+def _uvicorn_config(app: ASGIApp, config: Config, protocol: type[Protocol]) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=math.ceil(protocol.limits.idle_seconds),
+        timeout_graceful_shutdown=math.ceil(config.grace),
+    )

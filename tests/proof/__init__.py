@@ -1,0 +1,1 @@
+"""`make proof`: runs the long form of the tests that show the promises, and writes docs/promises.md."""
