@@ -138,7 +138,7 @@ def compare(storage: Storage, key: str, sha256: str | None = None, size: int | N
 
 
 def _outdated(catalog: Catalog, lists: PackageLists) -> Iterator[Damage]:
-    for tree, project in catalog.hosted_changes(0):
+    for tree, project, _ in catalog.hosted_changes(0):
         if not lists.is_current(tree, project) and not catalog.alone(partial(lists.is_current, tree, project)):
             yield Damage("outdated", packages_key(tree, project), "it does not say what the catalog says")
 

@@ -391,33 +391,6 @@ def test_the_migrations_make_the_schema_that_the_queries_use(tmp_path: Path) -> 
         engine.dispose()
 
 
-def test_no_query_of_a_request_scans_a_table(tmp_path: Path) -> None:
-    from caseus.catalog import accounts, aliases, database, fetched, sql, uploaders
-    from caseus.catalog import hosted as hosted_module
-
-    Catalog.open(tmp_path).close()
-    small = {"_users", "_tokens", "_aliases", "_drop_claims"}  # listings for people, and the clean-up of a start
-    plans = {}
-    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
-        for module in (accounts, aliases, database, fetched, hosted_module, uploaders):
-            for name, statement in vars(module).items():
-                if isinstance(statement, sql.Statement) and name not in small:
-                    text, _ = statement.compiled
-                    plan = connection.execute("EXPLAIN QUERY PLAN " + text, _Anything()).fetchall()
-                    plans[f"{module.__name__}.{name}"] = [row[3] for row in plan]
-    scans = {
-        name: plan
-        for name, plan in plans.items()
-        if any(step.startswith("SCAN") and "INDEX" not in step and "(subquery" not in step for step in plan)
-    }
-    assert scans == {} and len(plans) > 30
-
-
-class _Anything(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return ""
-
-
 def _run(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), *arguments],

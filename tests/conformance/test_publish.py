@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -237,9 +238,14 @@ def put(store: Storage, key: str, data: bytes) -> None:
     staged.close()
 
 
-@pytest.mark.parametrize("step", ["sync", "commit", "publish"])
+@pytest.mark.parametrize("step", ["link", "sync", "publish"])
 def test_an_upload_that_fails_at_a_step_leaves_the_name_free_at_once(
-    publisher: Publisher, catalog: Catalog, local: Local, monkeypatch: pytest.MonkeyPatch, step: str
+    publisher: Publisher,
+    catalog: Catalog,
+    local: Local,
+    store: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
 ) -> None:
     wheel, data = make_wheel("acme", "1.0")
     _, other = make_wheel("acme", "1.0", content=b"# another build\n")
@@ -248,7 +254,7 @@ def test_an_upload_that_fails_at_a_step_leaves_the_name_free_at_once(
         raise Unavailable("no space left", kind="full")
 
     probe = publisher.stage()
-    target: object = catalog if step == "publish" else type(probe)
+    target: object = {"link": type(probe), "sync": type(store), "publish": catalog}[step]
     probe.close()
     with monkeypatch.context() as broken:
         broken.setattr(target, step, fail)
@@ -257,6 +263,51 @@ def test_an_upload_that_fails_at_a_step_leaves_the_name_free_at_once(
     assert catalog.hosted_files(MAIN, "acme") == []
     assert upload(publisher, wheel, other) == "published"
     assert read(local, wheel) == other
+
+
+def test_bytes_that_the_disk_may_have_lost_are_sent_to_it_again(
+    publisher: Publisher, local: Local, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk tells once that it failed. A try that met that leaves its bytes under the name, and no fact."""
+    wheel, data = make_wheel("acme", "1.0")
+    lost: list[str] = []
+
+    def fail(_: object, keys: Iterable[str]) -> None:
+        lost.extend(keys)
+        raise Unavailable("the store can't write a file: Input/output error", kind="local")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "sync", fail)
+        with pytest.raises(Unavailable):
+            upload(publisher, wheel, data)
+    assert lost == [f"{MAIN}/acme/{wheel}", f"{MAIN}/acme/{wheel}.metadata"]
+    synced: list[list[str]] = []
+    monkeypatch.setattr(type(store), "sync", lambda _, keys: synced.append(list(keys)))
+    assert upload(publisher, wheel, data) == "published"
+    assert synced == [lost] and read(local, wheel) == data
+    if isinstance(store, FilesystemStorage):
+        (aside,) = (store.root / ".orphans").iterdir()
+        assert aside.read_bytes() == data and not store.path(lost[0]).samefile(aside)
+
+
+def test_no_fact_is_written_before_its_bytes_are_durable(
+    publisher: Publisher, catalog: Catalog, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, publish = store.sync, catalog.publish
+
+    def watched_sync(keys: Iterable[str]) -> None:
+        sync(keys)
+        done.append("synced")
+
+    def watched_publish(*args: Any, **kwargs: Any) -> list[str]:
+        done.append("fact")
+        return publish(*args, **kwargs)
+
+    monkeypatch.setattr(store, "sync", watched_sync)
+    monkeypatch.setattr(catalog, "publish", watched_publish)
+    assert upload(publisher, *make_wheel("acme", "1.0"), SIGNATURE) == "published"
+    assert done[:2] == ["synced", "fact"]
 
 
 def test_uploads_of_one_name_at_once_have_one_winner(publisher: Publisher, local: Local) -> None:

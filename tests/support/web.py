@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from packaging.utils import NormalizedName
 
 from caseus.access import RIGHTS, Principal
+from caseus.catalog.rows import Totals
 from caseus.checks.form import Form
 from caseus.config import Config
 from caseus.errors import Denied, NotFound
 from caseus.model import Project, Validity
+from caseus.render import JSON, ContentType, list_html, list_json
 from caseus.storage import Blob, Staged, State
 from caseus.storage.blobs import BytesBlob, resolve_range
 from caseus.storage.memory import MemoryStorage
@@ -67,6 +69,13 @@ class ScriptedCatalog:
             raise self.broken
         return False
 
+    def totals(self, tree: str) -> Totals:
+        """Of two projects."""
+        return Totals(
+            projects=2, files=3000, bytes=1, tombstones=0, last_upload=None, fetched_files=0, users=1, tokens=0,
+            journal_entries=1,
+        )  # fmt: skip
+
     def alias(self, path: str) -> str | None:
         return None
 
@@ -89,7 +98,7 @@ class ScriptedIndex:
     def knows(self, name: NormalizedName) -> bool:
         return name in self.known
 
-    def projects(self) -> Iterator[NormalizedName]:
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
         self.asked.append("")
         return iter(sorted(cast(Any, self.known)))
 
@@ -113,6 +122,20 @@ class ScriptedIndex:
             blob.sha256 = hashlib.sha256(found).hexdigest()
             return blob
         return found(start, stop)
+
+
+class ScriptedList:
+    """The list of a ScriptedIndex, as `caseus.lists.ProjectList` gives short ones."""
+
+    def __init__(self, index: ScriptedIndex) -> None:
+        self._index = index
+
+    def is_huge(self) -> bool:
+        return False
+
+    def body(self, content_type: ContentType) -> bytes:
+        names = self._index.projects()
+        return list_json(names) if content_type == JSON else list_html(names)
 
 
 class FillingBlob:
@@ -191,6 +214,8 @@ class Published:
 class ScriptedPublisher:
     """Keeps what is published; `outcome` is returned or raised."""
 
+    tree = "files/main"
+
     def __init__(self) -> None:
         self.outcome: Literal["published", "unchanged"] | Exception = "published"
         self.published: list[Published] = []
@@ -261,6 +286,7 @@ class Hosted:
 
     name: str
     index: ScriptedIndex
+    list: ScriptedList
     publisher: ScriptedPublisher
     views: Mapping[str, ScriptedIndex] = field(default_factory=dict)
 
@@ -284,4 +310,4 @@ class Doubles:
 
     @property
     def indexes(self) -> Mapping[str, Hosted]:
-        return {"main": Hosted("main", self.index, self.publisher)}
+        return {"main": Hosted("main", self.index, ScriptedList(self.index), self.publisher)}

@@ -17,7 +17,7 @@ from caseus.model import File, Project, Validity
 from caseus.render import JSON, PLAIN_HTML
 from caseus.web.pages import Key, Pages, make_ready, page_answer
 from caseus.web.threads import Threads
-from support.web import ScriptedCatalog, ScriptedIndex
+from support.web import ScriptedCatalog, ScriptedIndex, ScriptedList
 
 TREE = "files/main"
 KEY = Key("main", "acme", JSON)
@@ -29,7 +29,14 @@ class World:
 
     def __init__(self, limit: int = 1 << 20) -> None:
         self.catalog, self.index, self.threads = ScriptedCatalog(), ScriptedIndex(), Threads()
-        self.pages = Pages(self.catalog, {"main": self.index}, self.threads, clock=self.catalog.clock, limit=limit)
+        self.pages = Pages(
+            self.catalog,
+            {"main": self.index},
+            self.threads,
+            lists={"main": ScriptedList(self.index).body},
+            clock=self.catalog.clock,
+            limit=limit,
+        )
         self.publish("acme", "acme-1.zip")
 
     def publish(self, name: str, *filenames: str, until: float | None = None) -> None:

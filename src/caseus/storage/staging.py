@@ -8,8 +8,8 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self, TypeVar
 
@@ -75,6 +75,34 @@ def link_new(root: Path, key: str, fd: int, source: str, source_folder: Folder |
     in_folder(root, key, link)
 
 
+def sync_keys(root: Path, keys: Iterable[str], *, beside: bool = False) -> None:
+    """Makes durable what the keys hold now, whoever wrote it, and their names. What is absent is passed over.
+
+    `beside`: the folders themselves are durable, as something that is lies in them.
+
+    All are on their way to the disk before the first is waited for, so that they share a commit of its journal.
+    """
+    folders: set[tuple[str, ...]] = set()
+    with ExitStack() as stack:
+        files = []
+        for key in keys:
+            *above, name = own_segments(key)
+            folders |= {tuple(above[:depth]) for depth in range(len(above) if beside else 0, len(above) + 1)}
+            with suppress(FileNotFoundError), Folder.open(root, above) as folder:
+                fd = open_plain(name, folder)
+                if fd is not None:
+                    stack.callback(os.close, fd)
+                    files.append(fd)
+        if len(files) > 1:
+            for fd in files:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # Linux: starts to write, and does not wait
+        for fd in files:
+            durability.sync(fd)
+    for names in sorted(folders, key=len, reverse=True):
+        with suppress(FileNotFoundError), Folder.open(root, names) as folder:
+            durability.sync(folder.fd)
+
+
 def same_bytes(fd: int, name: str, folder: Folder) -> bool:
     """Whether the name is this very file or a plain file with the same bytes. FileNotFoundError."""
     other = open_plain(name, folder)
@@ -123,6 +151,11 @@ class Temporary:
             while left:
                 left = left[os.write(self.fd, left) :]
 
+    def show(self) -> None:
+        """From now on it can be read by whoever finds it under a name."""
+        with self._sound_after():
+            os.fchmod(self.fd, FILE)
+
     def sync(self) -> None:
         with self._sound_after():
             os.fchmod(self.fd, FILE)
@@ -165,6 +198,7 @@ class FilesystemStaged:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._hashes = new_hashes()
+        self._digests: dict[str, str] | None = None
         self._size = 0
         self._synced = False
         self._named = False
@@ -176,7 +210,9 @@ class FilesystemStaged:
 
     @property
     def digests(self) -> dict[str, str]:
-        return {name: digest.hexdigest() for name, digest in self._hashes.items()}
+        if self._digests is None:
+            self._digests = {name: digest.hexdigest() for name, digest in self._hashes.items()}
+        return dict(self._digests)
 
     def write(self, data: bytes, /) -> None:
         self._temporary.write(data)
@@ -184,6 +220,7 @@ class FilesystemStaged:
             digest.update(data)
         self._size += len(data)
         self._synced = False
+        self._digests = None
 
     def reader(self) -> BinaryIO:
         with told("read a file"):
@@ -201,9 +238,7 @@ class FilesystemStaged:
 
     def commit(self, key: str) -> None:
         own_segments(key)
-        if self._named:
-            if not self.holds(key):
-                raise Unavailable("these bytes were named already: stage them again", kind="local")
+        if self._is_named(key):
             return
         self.sync()
         temporary = self._temporary
@@ -211,6 +246,29 @@ class FilesystemStaged:
             link_new(self._root, key, temporary.fd, temporary.name, temporary.folder)
             self._named = True
             temporary.unlink()
+
+    def link(self, key: str) -> None:
+        own_segments(key)
+        if self._is_named(key):
+            return
+        temporary = self._temporary
+        temporary.show()
+
+        def link(folder: Folder, name: str) -> None:
+            os.link(temporary.name, name, src_dir_fd=temporary.folder.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+
+        with told("name a file"):
+            try:
+                in_folder(self._root, key, link)
+            except FileExistsError:
+                raise Conflict(f"{key} already holds bytes from elsewhere") from None
+            self._named = True
+            temporary.unlink()
+
+    def _is_named(self, key: str) -> bool:
+        if self._named and not self.holds(key):
+            raise Unavailable("these bytes were named already: stage them again", kind="local")
+        return self._named
 
     def holds(self, key: str) -> bool:
         *folders, name = own_segments(key)

@@ -24,6 +24,7 @@ from caseus.web.errors import Refusal, problem_answer, problem_of, trouble_of, u
 from caseus.web.files import Asked, Files
 from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
+from caseus.web.lists import Lists
 from caseus.web.log import log_request
 from caseus.web.metrics import CONTENT_TYPE, Metrics
 from caseus.web.negotiate import choose_type
@@ -67,7 +68,11 @@ class App:
         self._indexes = {name: hosted.index for name, hosted in site.indexes.items()} | {
             f"{name}/{view}": index for name, hosted in site.indexes.items() for view, index in hosted.views.items()
         }
-        self._pages = Pages(site.catalog, self._indexes, self._threads, clock=self._clock)
+        # A view has the files of its index as of another time, and the same projects.
+        lists = {name: site.indexes[name.partition("/")[0]].list for name in self._indexes}
+        bodies = {name: found.body for name, found in lists.items()}
+        self._pages = Pages(site.catalog, self._indexes, self._threads, lists=bodies, clock=self._clock)
+        self._lists = Lists(self._threads, lists, private=self._private)
         self._files = Files(self._threads, private=self._private)
         self._signatures = SignatureUpdates(self._threads)
         self._uploads = Uploads(self._threads, max_file_bytes=site.config.max_file_bytes)
@@ -193,9 +198,9 @@ class App:
     ) -> Answer | None:
         index = route.index or HOME_INDEX
         if route.kind == "home":
-            return self._home(request, index)
+            return await self._home(request, index, hosted)
         if route.kind in ("list", "view", "project"):
-            return await self._page(request, route)
+            return await self._page(request, route, receive, send)
         if route.kind == "signatures":
             return await self._signatures.answer(request, hosted.signatures, route.project)
         if route.kind == "file":
@@ -222,7 +227,7 @@ class App:
         principal.require(right)
         return principal
 
-    async def _page(self, request: Request, route: Route) -> Answer:
+    async def _page(self, request: Request, route: Route, receive: Receive, send: Send) -> Answer | None:
         chosen = choose_type(request.headers.get("accept"), request.query)
         if chosen is None:
             raise Refusal(
@@ -232,19 +237,25 @@ class App:
                 *vary("Accept", private=False),
             )
         key = Key(self.index_of(route), route.project, chosen)
+        if not route.project and (opened := await self._lists.open(key.index, chosen)) is not None:
+            await self._lists.serve(request, opened, chosen, receive, send)
+            return None
         if route.view == "refresh":
             await self._pages.settle(key)
         ready, request.cache = await self._pages.get(key)
         return page_answer(ready, request.headers, now=self._clock(), private=self._private)
 
-    def _home(self, request: Request, index: str) -> Answer:
+    async def _home(self, request: Request, index: str, hosted: HostedIndex) -> Answer:
         base = self._site.config.public_url or request.base
+        totals = await in_thread(self._threads.files, lambda: self._site.catalog.totals(hosted.publisher.tree))
         page = make_page(
             home_html(
                 base_url=base if index == HOME_INDEX else f"{base}{index}/",
                 index=index,
                 closed=self._private,
                 proxied=bool(self._site.config.upstreams),
+                projects=totals.projects,
+                files=totals.files,
                 version=__version__,
             ),
             "text/html; charset=utf-8",

@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 
 from caseus.index import Index
 from caseus.model import Project, Validity
-from caseus.render import JSON, ContentType, Page, list_html, list_json, make_page, project_html, project_json
+from caseus.render import JSON, ContentType, Page, make_page, project_html, project_json
 from caseus.web.answers import LOCKED_POLICY, PAGE_SECURITY, Answer
 from caseus.web.caching import page_headers, vary
 from caseus.web.conditional import not_modified
@@ -69,11 +69,13 @@ class Pages:
         indexes: Mapping[str, Index],
         threads: Threads,
         *,
+        lists: Mapping[str, Callable[[ContentType], bytes]],
         clock: Callable[[], float],
         limit: int = 64 << 20,
     ) -> None:
         self._catalog = catalog
         self._indexes = indexes
+        self._lists = lists
         self._threads = threads
         self._clock = clock
         self._limit = limit
@@ -152,12 +154,10 @@ class Pages:
 
     def _make(self, key: Key, serial: int) -> Ready:
         """Blocks. The serial was read before the facts: a change in between only makes the page be judged again."""
-        index = self._indexes[key.index]
         if not key.project:
-            names = index.projects()
-            body = list_json(names) if key.content_type == JSON else list_html(names)
+            body = self._lists[key.index](key.content_type)
             return make_ready(body, key.content_type, hosted=True, validity=Validity(), serial=serial)
-        project: Project = index.project(NormalizedName(key.project))
+        project: Project = self._indexes[key.index].project(NormalizedName(key.project))
         body = project_json(project) if key.content_type == JSON else project_html(project)
         return make_ready(body, key.content_type, hosted=project.hosted, validity=project.validity, serial=serial)
 
