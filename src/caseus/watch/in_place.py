@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from caseus import durability
 from caseus.errors import Busy, CaseusError, NotFound
 from caseus.storage.folders import Folder, open_plain, told
 from caseus.storage.staging import CHUNK, new_hashes, set_time
@@ -64,7 +65,7 @@ class InPlace:
 
     def sync(self) -> None:
         with told("write a file"):
-            os.fsync(self._fd)
+            durability.sync(self._fd)
 
     def commit(self, key: str) -> None:
         """Busy if it was changed or taken away."""
