@@ -33,6 +33,7 @@ from caseus.storage.staging import (
     in_folder,
     link_new,
     own_segments,
+    set_time,
     sync_keys,
 )
 
@@ -69,6 +70,21 @@ class FilesystemStorage:
                 link_new(self.root, key, fd, str(path))
             finally:
                 os.close(fd)
+
+    def stamp(self, key: str, time: float) -> None:
+        """Gives what is stored its time (Unix seconds), as `Staged.stamp` does. Absent is fine. Unavailable."""
+        *folders, name = own_segments(key)
+        with (
+            suppress(FileNotFoundError),
+            told("write a file", absence=True),
+            Folder.open(self.root, folders) as folder,
+        ):
+            fd = open_plain(name, folder)
+            if fd is not None:
+                try:
+                    set_time(fd, time)
+                finally:
+                    os.close(fd)
 
     def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
         with told("write a file"):

@@ -120,9 +120,10 @@ def same_bytes(fd: int, name: str, folder: Folder) -> bool:
 
 
 def set_time(fd: int, time: float) -> None:
-    """Set when the open file was last changed; what no file system can hold becomes the nearest that one can."""
+    """Set when the open file was last changed, if it is ours; what no file system can hold becomes what one can."""
     nanoseconds = max(-(1 << 63), min(round(time * 1e9), (1 << 63) - 1))
-    os.utime(fd, ns=(nanoseconds, nanoseconds))
+    with suppress(PermissionError):  # another user's file keeps its time
+        os.utime(fd, ns=(nanoseconds, nanoseconds))
 
 
 class Temporary:

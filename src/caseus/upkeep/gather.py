@@ -110,6 +110,7 @@ class Gatherer:
         if not facts.complete(line):
             return self._half_listed(tree, project, line, key)
         file = facts.listed_file(tree, project, line)
+        self._store.stamp(key, file.uploaded)  # a copy of the folder may have lost it
         self._check(key, file.sha256, file.size)
         if file.metadata_sha256 is not None:
             self._check(f"{key}.metadata", file.metadata_sha256)

@@ -129,6 +129,8 @@ def _identity(folder: Folder) -> tuple[int, int]:
 
 def why_no_project(name: str) -> str | None:
     """Why no project can have its files in a folder of that name; None if one can."""
+    if is_package(name):
+        return "a file belongs into the folder of its project"
     return None if is_normalized(name) else "the folder's name is not a normalised one: lower case, and only hyphens"
 
 
