@@ -126,8 +126,8 @@ class Refreshing:
     def knows(self, name: NormalizedName) -> bool:
         return self._anew.knows(name)
 
-    def projects(self) -> Iterator[NormalizedName]:
-        return self._index.projects()
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        return self._index.projects(after)
 
     def project(self, name: NormalizedName) -> Project:
         return self._anew.project(name)

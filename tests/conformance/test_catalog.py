@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from caseus.catalog import Catalog, ClaimState, HostedFile, UpstreamPage, schema
+from caseus.catalog import Catalog, Claim, ClaimState, HostedFile, UpstreamPage, schema
 from caseus.catalog.locks import exclusive
 from caseus.errors import Busy, Conflict, Invalid, NotFound, Unavailable
 from caseus.model import File, Validity
@@ -124,14 +124,14 @@ def test_validity_holds_until_its_project_changes_or_its_time_is_over(catalog: C
 
 
 def test_a_claim_keeps_others_out_until_its_lease_ends(catalog: Catalog, clock: Clock) -> None:
-    def claim(owner: str, sha256: str = "a" * 64) -> tuple[ClaimState, bool, float]:
+    def claim(owner: str, sha256: str = "a" * 64) -> Claim:
         return catalog.claim(MAIN, "acme", "acme-1.0.tar.gz", sha256=sha256, owner=owner).result()
 
     assert claim("one")[0] is ClaimState.MINE
     assert catalog.knows(MAIN, "acme")
     clock.now += 10
-    assert claim("two") == (ClaimState.HELD, True, 20.0)
-    assert claim("two", "b" * 64) == (ClaimState.HELD, False, 20.0)
+    assert claim("two") == Claim(ClaimState.HELD, same=True, left=20.0)
+    assert claim("two", "b" * 64) == Claim(ClaimState.HELD, same=False, left=20.0)
     assert claim("one")[0] is ClaimState.MINE
     clock.now += 31
     assert not catalog.knows(MAIN, "acme")

@@ -272,7 +272,7 @@ def test_bytes_that_the_disk_may_have_lost_are_sent_to_it_again(
     wheel, data = make_wheel("acme", "1.0")
     lost: list[str] = []
 
-    def fail(_: object, keys: Iterable[str]) -> None:
+    def fail(_: object, keys: Iterable[str], *, beside: bool) -> None:
         lost.extend(keys)
         raise Unavailable("the store can't write a file: Input/output error", kind="local")
 
@@ -282,7 +282,7 @@ def test_bytes_that_the_disk_may_have_lost_are_sent_to_it_again(
             upload(publisher, wheel, data)
     assert lost == [f"{MAIN}/acme/{wheel}", f"{MAIN}/acme/{wheel}.metadata"]
     synced: list[list[str]] = []
-    monkeypatch.setattr(type(store), "sync", lambda _, keys: synced.append(list(keys)))
+    monkeypatch.setattr(type(store), "sync", lambda _, keys, *, beside: synced.append(list(keys)))
     assert upload(publisher, wheel, data) == "published"
     assert synced == [lost] and read(local, wheel) == data
     if isinstance(store, FilesystemStorage):
@@ -296,8 +296,8 @@ def test_no_fact_is_written_before_its_bytes_are_durable(
     done: list[str] = []
     sync, publish = store.sync, catalog.publish
 
-    def watched_sync(keys: Iterable[str]) -> None:
-        sync(keys)
+    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+        sync(keys, beside=beside)
         done.append("synced")
 
     def watched_publish(*args: Any, **kwargs: Any) -> list[str]:
@@ -419,3 +419,23 @@ def test_where_uploaders_are_named_nobody_else_uploads(
     catalog.change_uploaders(MAIN, "acme", remove=["bob"], actor="test")
     assert upload(publisher, *make_wheel("acme", "4.0"), actor="mia") == "published"
     assert local.project(ACME).versions == ("1.0", "2.0", "3.0", "4.0")
+
+
+def test_folders_are_synced_until_something_durable_lies_in_them(
+    publisher: Publisher, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside_something: list[bool] = []
+    sync = store.sync
+
+    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+        beside_something.append(beside)
+        sync(keys, beside=beside)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "sync", lambda *_, **__: (_ for _ in ()).throw(OSError("lost")))
+        with pytest.raises(OSError, match="lost"):
+            upload(publisher, *make_wheel("acme", "0.9"))
+    monkeypatch.setattr(store, "sync", watched_sync)
+    for name, version in (("acme", "1.0"), ("acme", "2.0"), ("other", "1.0")):
+        upload(publisher, *make_wheel(name, version), name=name)
+    assert beside_something == [False, True, False]

@@ -256,9 +256,7 @@ class Hosted(Database):
             for file in files:
                 if not holdings.take(transaction, file):
                     raise NotFound(f"{file.filename} is no longer there")
-                grave = Tombstone(
-                    **_subject(file), deleted=transaction.now, reason=reason, yanked=file.yanked
-                )
+                grave = Tombstone(**_subject(file), deleted=transaction.now, reason=reason, yanked=file.yanked)
                 holdings.bury(transaction, grave)
                 listed = holdings.has_files(transaction, file.tree, file.project)
                 transaction.change(file.tree, file.project, listed=listed)

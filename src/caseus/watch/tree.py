@@ -75,8 +75,13 @@ class Tree:
         with self._open() as folder, os.scandir(folder.fd) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
+    def strays(self) -> list[str]:
+        """The names of what lies beside those folders, where nothing is published from."""
+        with self._open() as folder, os.scandir(folder.fd) as entries:
+            return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
+
     def marked(self) -> set[str]:
-        """Those of them that have a marker."""
+        """The folders that have a marker."""
         found = set()
         with self._open() as folder, os.scandir(folder.fd) as entries:
             for entry in entries:

@@ -160,6 +160,8 @@ class Watcher:
         return (name for name in self._tree.projects() if self._judge(name) is None)
 
     def _note_all(self) -> None:
+        for name in self._tree.strays():
+            self._judge(name)
         known = (project for tree, project, _ in self._catalog.hosted_changes(0) if tree == self._name)
         now = time.monotonic()
         for project in {*known, *self._projects()}:
