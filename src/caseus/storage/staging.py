@@ -25,6 +25,7 @@ FILE = 0o644
 CHUNK = 1 << 20
 
 _SHARED = 0o755
+_FOLDERS_AT_ONCE = 16
 _ATTEMPTS = 100
 
 T = TypeVar("T")
@@ -82,25 +83,36 @@ def sync_keys(root: Path, keys: Iterable[str], *, beside: bool = False) -> None:
 
     All are on their way to the disk before the first is waited for, so that they share a commit of its journal.
     """
-    folders: set[tuple[str, ...]] = set()
+    names: dict[tuple[str, ...], list[str]] = {}
+    for key in keys:
+        *above, name = own_segments(key)
+        names.setdefault(tuple(above), []).append(name)
+    left = list(names.items())
+    while left:
+        _sync_folders(root, left[:_FOLDERS_AT_ONCE], beside=beside)
+        del left[:_FOLDERS_AT_ONCE]
+
+
+def _sync_folders(root: Path, wanted: Iterable[tuple[tuple[str, ...], Iterable[str]]], *, beside: bool) -> None:
     with ExitStack() as stack:
-        files = []
-        for key in keys:
-            *above, name = own_segments(key)
-            folders |= {tuple(above[:depth]) for depth in range(len(above) if beside else 0, len(above) + 1)}
-            with suppress(FileNotFoundError), Folder.open(root, above) as folder:
-                fd = open_plain(name, folder)
-                if fd is not None:
-                    stack.callback(os.close, fd)
-                    files.append(fd)
-        if len(files) > 1:
-            for fd in files:
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # Linux: starts to write, and does not wait
+        folders: dict[tuple[str, ...], int] = {}
+        files: list[int] = []
+        for above, names in wanted:
+            try:
+                folder = stack.enter_context(Folder.open(root, above))
+            except FileNotFoundError:
+                continue
+            for depth in range(len(above) if beside else 0, len(above) + 1):
+                folders.setdefault(above[:depth], folder.fds[depth])
+            for name in names:
+                with suppress(FileNotFoundError):
+                    fd = open_plain(name, folder)
+                    if fd is not None:
+                        stack.callback(os.close, fd)
+                        files.append(fd)
         for fd in files:
-            durability.sync(fd)
-    for names in sorted(folders, key=len, reverse=True):
-        with suppress(FileNotFoundError), Folder.open(root, names) as folder:
-            durability.sync(folder.fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # Linux: starts to write, and does not wait
+        durability.sync_all([*files, *folders.values()])
 
 
 def same_bytes(fd: int, name: str, folder: Folder) -> bool:
