@@ -208,7 +208,21 @@ def pypiserver(program: Path, folder: Path, server: str = "wsgiref") -> Iterator
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(program), "run", "-i", "127.0.0.1", "-p", str(port), "-a", ".", "-P", ".", "--server", server, str(folder)]
+    command = [
+        str(program),
+        "run",
+        "-i",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "-a",
+        ".",
+        "-P",
+        ".",
+        "--server",
+        server,
+        str(folder),
+    ]
     process = subprocess.Popen(command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until_open(port)
