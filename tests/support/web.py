@@ -49,8 +49,10 @@ class ScriptedCatalog:
     def __init__(self) -> None:
         self.now = NOW
         self.number = 1
+        self.names = 1
         self.projects: dict[tuple[str, str], int] = {}
         self.asked = 0
+        self.looked = 0
         self.broken: Exception | None = None
 
     def clock(self) -> float:
@@ -58,6 +60,16 @@ class ScriptedCatalog:
 
     def serial(self) -> int:
         return self.number
+
+    def names_serial(self) -> int:
+        return self.names
+
+    def changed_since(self, serial: int, most: int) -> list[tuple[str, str, int]]:
+        self.looked += 1
+        if self.broken is not None:
+            raise self.broken
+        changed = [(tree, name, last) for (tree, name), last in self.projects.items() if last > serial]
+        return sorted(changed, key=lambda change: change[2])[:most]
 
     def is_current(self, validity: Validity, now: float) -> bool:
         self.asked += 1
@@ -81,6 +93,8 @@ class ScriptedCatalog:
 
     def change(self, tree: str, name: str) -> None:
         self.number += 1
+        if (tree, name) not in self.projects:
+            self.names = self.number
         self.projects[tree, name] = self.number
 
 
@@ -272,6 +286,12 @@ class ScriptedAccess:
         if authorization is None:
             return Principal(None, RIGHTS["read"] if self.open_reading else frozenset())
         return None
+
+    def fingerprint(self, authorization: str) -> bytes:
+        return authorization.encode()
+
+    def recall_by(self, fingerprint: bytes) -> Principal | None:
+        return self.recall(fingerprint.decode())
 
     def principal(self, authorization: str | None, client: str = "") -> Principal:
         assert threading.current_thread() is not threading.main_thread()

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from caseus.catalog import holdings, schema, sql
 from caseus.catalog.database import Database
-from caseus.catalog.rows import HostedFile, Tombstone
+from caseus.catalog.rows import HostedFile, ListedFile, Tombstone, listed_file
 from caseus.catalog.writer import Transaction
 from caseus.errors import Busy, Conflict, NotFound
 
@@ -48,7 +48,14 @@ _listed_serial = sql.Statement(select(func.max(_p.listed_serial).label("serial")
 _listed_since = sql.Statement(
     select(_p.name).where(_p.listed_serial > bindparam("serial")).order_by(_p.listed_serial).limit(bindparam("most"))
 )
-_files = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.project == _name).order_by(_f.filename))
+# Unordered: SQLite would rather read the whole tree in order than sort a project's files.
+_files = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.project == _name))
+_listed_files = sql.Statement(
+    select(
+        _f.filename, _f.version, _f.sha256, _f.size, _f.uploaded, _f.requires_python, _f.metadata_sha256, _f.has_sig,
+        _f.yanked,
+    ).where(_f.tree == _tree, _f.project == _name)
+)  # fmt: skip
 _file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename, _f.project == _name))
 _any_file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename))
 _tombstones = sql.Statement(
@@ -69,6 +76,7 @@ _drop_claim = sql.Statement(
     delete(schema.claims).where(_c.tree == _tree, _c.filename == _filename, _c.owner == bindparam("owner"))
 )
 _drop_claims = sql.Statement(delete(schema.claims))
+_COLUMNS = tuple(column.name for column in schema.files.columns)
 _set_yanked = sql.Statement(
     update(schema.files).where(_f.tree == _tree, _f.filename == _filename).values(yanked=bindparam("reason"))
 )
@@ -140,7 +148,13 @@ class Hosted(Database):
         return [row["name"] for row in self._rows(_listed_since, serial=serial, most=most)]
 
     def hosted_files(self, tree: str, name: str) -> list[HostedFile]:
-        return [_hosted(row) for row in self._rows(_files, tree=tree, name=name)]
+        """By filename."""
+        files = [_hosted(row) for row in self._rows(_files, tree=tree, name=name)]
+        return sorted(files, key=lambda file: file.filename)
+
+    def listed_files(self, tree: str, name: str) -> list[ListedFile]:
+        """What a page tells of the project's files, by filename."""
+        return sorted(map(listed_file, self._rows(_listed_files, tree=tree, name=name)), key=_filename_of)
 
     def hosted_file(self, tree: str, name: str, filename: str) -> HostedFile | None:
         row = self._row(_file, tree=tree, name=name, filename=filename)
@@ -290,7 +304,13 @@ class Hosted(Database):
 
 
 def _hosted(row: Any) -> HostedFile:
-    return HostedFile(**{**dict(row), "has_sig": bool(row["has_sig"])})
+    values = dict(zip(_COLUMNS, row, strict=True))  # dict(row) looks for each name among all
+    values["has_sig"] = bool(values["has_sig"])
+    return HostedFile(**values)
+
+
+def _filename_of(listed: ListedFile) -> str:
+    return listed.file.filename
 
 
 def _subject(file: HostedFile) -> dict[str, str]:

@@ -26,6 +26,9 @@ HEAD = "0004"
 
 metadata = MetaData()
 
+COUNTERS = ("serial", "users", "cache")
+"""Those that there are from the first."""
+
 # "serial": of what readers see; "users": of users and tokens; "cache": bytes of stored fetched files. What a tree holds
 # is counted beside each change ("projects TREE" and so on: catalog.holdings), so that nobody ever has to count it.
 # "identity" is random, and stays: what was derived from one catalog is none of another's, whatever their serials.

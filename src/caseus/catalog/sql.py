@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ClauseElement, Insert
+from sqlalchemy import ClauseElement, Insert, MetaData
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from caseus import durability
 
@@ -36,6 +37,15 @@ class Statement:
     def run(self, connection: sqlite3.Connection, params: Params) -> sqlite3.Cursor:
         text, literals = self.compiled
         return connection.execute(text, {**literals, **params})
+
+
+def creation(metadata: MetaData) -> Iterator[str]:
+    """The statements that make its tables and indexes."""
+    dialect = SQLiteDialect_pysqlite()
+    for table in metadata.sorted_tables:
+        yield str(CreateTable(table).compile(dialect=dialect))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            yield str(CreateIndex(index).compile(dialect=dialect))
 
 
 Read = Callable[[Statement, Params], list[sqlite3.Row]]

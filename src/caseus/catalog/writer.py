@@ -102,6 +102,10 @@ class Transaction:
         self._dirty.add(name)
         return self._counters[name]
 
+    def moved(self, name: str) -> bool:
+        """Whether the counter did, in this transaction."""
+        return name in self._dirty
+
     def change(self, tree: str, project: str, *, listed: bool | None = None) -> int:
         """Say that readers of this project see something new; the new serial.
 
@@ -281,8 +285,10 @@ class Writer:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        # Readers everywhere check these numbers; they move before anybody is answered.
+        if transaction.moved("users"):
+            self._serial.users = transaction.counter("users")
         if transaction.changes:
-            # Readers everywhere check this number; it moves before anybody is answered.
             self._serial.serial = transaction.counter("serial")
             self._list_changes(connection, transaction)
 

@@ -48,8 +48,8 @@ JSON_LIST = ListForm(
 
 def upload_time(moment: datetime) -> str:
     """PEP 700's form, in UTC: whole seconds, or all six digits of a fraction."""
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds") + "Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat().removesuffix("+00:00") + "Z"
 
 
 def _file(file: File, link: Link) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from caseus.render import ContentType
 from caseus.web.answers import LOCKED_POLICY, PAGE_SECURITY, Answer, Headers, encode, send_answer
 from caseus.web.caching import page_headers, vary
 from caseus.web.conditional import not_modified
-from caseus.web.negotiate import accepts_gzip
+from caseus.web.negotiate import choose_coding
 from caseus.web.request import Request
 from caseus.web.threads import Threads, in_thread
 
@@ -54,11 +54,11 @@ class Lists:
     async def _answer(
         self, request: Request, opened: Opened, content_type: ContentType, gone: asyncio.Task[None], send: Send
     ) -> None:
-        coding: Coding = "gzip" if accepts_gzip(request.headers.get("accept-encoding")) else ""
+        coding: Coding = "gzip" if choose_coding(request.headers.get("accept-encoding"), ("gzip",)) else ""
         etag = opened.listing.etag(content_type, coding)
         told: Headers = (
             ("ETag", etag),
-            *page_headers(hosted=True, validity=Validity(), now=0, private=self._private),
+            *page_headers(hosted=True, validity=Validity(), now=0, private=self._private)[0],
             *vary("Accept", "Accept-Encoding", private=self._private),
         )
         if not_modified(request.headers.get("if-none-match"), etag):
