@@ -16,6 +16,8 @@ from caseus.catalog.rows import HostedFile, ListedFile, Tombstone, listed_file
 from caseus.catalog.writer import Transaction
 from caseus.errors import Busy, Conflict, NotFound
 
+_PAGE = 1000
+
 LEASE = 30.0
 """Seconds for which a claim holds a name unless it is renewed."""
 
@@ -84,7 +86,8 @@ _u = schema.upstream_pages.c
 _drop_page = sql.Statement(delete(schema.upstream_pages).where(_u.tree == _tree, _u.project == _name))
 _g = schema.fetched_files.c
 _drop_fetched = sql.Statement(delete(schema.fetched_files).where(_g.tree == _tree, _g.project == _name))
-_stored_bytes = sql.Statement(select(_g.size).where(_g.tree == _tree, _g.project == _name, _g.stored.is_(True)))
+# Not "and stored": SQLite would rather read all that is stored.
+_fetched_sizes = sql.Statement(select(_g.size, _g.stored).where(_g.tree == _tree, _g.project == _name))
 _changed_since = sql.Statement(
     select(_p.tree, _p.name, _p.serial)
     .where(_p.serial > bindparam("serial"), _p.tree.like("files/%"))
@@ -180,6 +183,12 @@ class Hosted(Database):
         """(tree, project, serial) of what is published here and changed after that serial: the first `most` of it."""
         rows = self._rows(_changed_since, serial=since, most=most)
         return [(row["tree"], row["name"], row["serial"]) for row in rows]
+
+    def all_changes(self, since: int = 0) -> Iterator[tuple[str, str, int]]:
+        """The same, lazily, of all; what changes meanwhile comes again."""
+        while rows := self.hosted_changes(since, _PAGE):
+            yield from rows
+            since = rows[-1][2]
 
     # The upload protocol: T1 claims, T2 publishes; between them the bytes get their name.
 
@@ -328,7 +337,7 @@ def _held(transaction: Transaction, tree: str, filename: str, owner: str) -> dic
 def _displace(transaction: Transaction, tree: str, project: str) -> bool:
     """Forget what was fetched of a name that is ours from now on; whether there was anything."""
     name = {"tree": tree, "name": project}
-    stored = [row["size"] or 0 for row in transaction.rows(_stored_bytes, name)]
+    stored = [row["size"] or 0 for row in transaction.rows(_fetched_sizes, name) if row["stored"]]
     if not transaction.execute(_drop_page, name) + transaction.execute(_drop_fetched, name):
         return False
     transaction.add("cache", -sum(stored))

@@ -61,7 +61,7 @@ class Gatherer:
                 self._seen()
         totals = self._catalog.totals()
         return Gathered(
-            projects=len(self._catalog.hosted_changes(0)),
+            projects=sum(1 for _ in self._catalog.all_changes()),
             files=totals.files,
             tombstones=totals.tombstones,
             unlisted=tuple(self._unlisted),

@@ -126,7 +126,7 @@ class Watcher:
                 self._note_changes(path for _, path in changes)
             before, serial = serial, self._catalog.serial()
             if serial != before:  # published or forgotten by somebody else
-                self._note(project for tree, project, _ in self._catalog.hosted_changes(before) if tree == self._name)
+                self._note(project for tree, project, _ in self._catalog.all_changes(before) if tree == self._name)
             self._work_off()
 
     def _changes(self) -> Iterator[set[watchfiles.main.FileChange]]:
@@ -162,7 +162,7 @@ class Watcher:
     def _note_all(self) -> None:
         for name in self._tree.strays():
             self._judge(name)
-        known = (project for tree, project, _ in self._catalog.hosted_changes(0) if tree == self._name)
+        known = (project for tree, project, _ in self._catalog.all_changes() if tree == self._name)
         now = time.monotonic()
         for project in {*known, *self._projects()}:
             self._due.setdefault(project, now)
