@@ -1,7 +1,9 @@
-"""Uploads of small wheels, durable here, beside pypiserver, which does not fsync: `python -m bench.uploads`.
+"""Uploads of small wheels, durable here, beside pypiserver, which does not fsync: `python -m bench uploads`.
 
-In turns, each round on a folder of its own with nothing in it (pypiserver looks through its folder at each upload). A
-client sends the next file when the last was answered; both servers get the same bytes from the same client.
+pypiserver runs as its README says: behind wsgiref, which is what `pip install pypiserver` alone leads to. In turns,
+each round on a folder of its own with nothing in it, unless `--stock` says otherwise (pypiserver looks through its
+folder at each upload). A client sends the next file when the last was answered; both servers get the same bytes from
+the same client.
 """
 
 from __future__ import annotations
@@ -23,12 +25,15 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.rows import Row, at_least, cuts, show
+from caseus import durability
 from support.clients import Login, upload_form
 from support.packages import make_wheel
 from support.server import CaseusServer, clean_environment
 
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "pypi-server"
 CLIENTS = (1, 8)
+_LOGGED = 40_000  # bytes that the catalog's log takes for an upload
 PROJECTS = 50
 """Over which the files of a round are spread."""
 
@@ -56,58 +61,83 @@ class Round(NamedTuple):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench.uploads", description=__doc__)
+    parser = argparse.ArgumentParser(prog="bench uploads", description=__doc__)
     parser.add_argument("--peer", type=Path, default=PEER, help="pypi-server's program")
+    parser.add_argument("--peer-server", default="wsgiref", help="what it is run behind (default: wsgiref)")
     parser.add_argument("--folder", type=Path, help="where the servers keep their files (default: a temporary folder)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--uploads", type=int, default=400, help="of each round")
+    parser.add_argument("--stock", type=int, default=0, help="files that were uploaded before each round (default: 0)")
+    parser.add_argument("--quick", action="store_true", help="two rounds of 200")
     options = parser.parse_args()
-    servers: dict[str, Start] = {"caseus": caseus}
-    if options.peer.exists():
-        servers["pypiserver"] = lambda folder: pypiserver(options.peer, folder)
-    else:
-        print(f"no {options.peer}: caseus alone", file=sys.stderr)
+    number, uploads = (2, 200) if options.quick else (options.rounds, options.uploads)
+    return show(
+        rows(
+            number,
+            uploads,
+            stock=options.stock,
+            peer=options.peer,
+            peer_server=options.peer_server,
+            folder=options.folder,
+        )
+    )
+
+
+def rows(
+    rounds: int = 5,
+    uploads: int = 400,
+    *,
+    stock: int = 0,
+    peer: Path = PEER,
+    peer_server: str = "wsgiref",
+    folder: Path | None = None,
+) -> Iterator[Row]:
+    """Half a minute for each round on a quiet machine; all at the end."""
+    if not peer.exists():
+        raise SystemExit(f"bench: {peer} is missing: run `make test-deps`")
+    servers: dict[str, Start] = {"caseus": caseus, "pypiserver": lambda at: pypiserver(peer, at, peer_server)}
     found: dict[tuple[str, int], list[Round]] = {}
-    syncs: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="caseus-bench-", dir=options.folder) as folder:
-        for number in range(options.rounds):
-            syncs.append(sync_time(Path(folder)))
+    waits: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="caseus-bench-", dir=folder) as temporary:
+        for number in range(rounds):
+            waits.append(wait_time(Path(temporary)))
             for clients in CLIENTS:
-                requests = [forms(f"r{number}c{client}", options.uploads // clients) for client in range(clients)]
+                asked = [forms(f"r{number}", uploads // clients, client) for client in range(1, clients + 1)]
+                before = forms(f"s{number}", stock, 0)
                 for name, start in servers.items():
-                    result = measure(start, Path(folder) / f"{name}-{number}-{clients}", requests)
+                    result = measure(start, Path(temporary) / f"{name}-{number}-{clients}", before, asked)
                     found.setdefault((name, clients), []).append(result)
-    report(found, syncs)
-    return 0
+    yield from _told(found, waits)
 
 
-def report(found: dict[tuple[str, int], list[Round]], syncs: list[float]) -> None:
-    print(f"fsync of a new file: {1000 * statistics.median(syncs):.2f} ms (median of the rounds' medians)")
-    print(f"{'':12} {'clients':>7}  {'uploads/s':>9}  {'p50 ms':>7}  {'p99 ms':>7}  {'CPU ms':>6}")
+def _told(found: dict[tuple[str, int], list[Round]], waits: list[float]) -> Iterator[Row]:
+    wait = 1000 * statistics.median(waits)
+    yield Row("what the disk alone takes for an upload: bytes, then fact", f"{wait:.2f} ms, {1000 / wait:.0f} a second")
     for (name, clients), rounds in sorted(found.items(), key=lambda item: item[0][1]):
-        latencies = sorted(latency for each in rounds for latency in each.latencies)
-        cuts = [1000 * cut for cut in statistics.quantiles(latencies, n=100)]
+        p50, p99 = cuts([latency for each in rounds for latency in each.latencies])
         rate = statistics.median(each.rate for each in rounds)
         cpu = statistics.median(1000 * each.cpu / len(each.latencies) for each in rounds)
-        print(f"{name:12} {clients:7}  {rate:9.0f}  {cuts[49]:7.2f}  {cuts[98]:7.2f}  {cpu:6.2f}")
-    for clients in CLIENTS:
-        if ("pypiserver", clients) in found:
-            pairs = zip(found["caseus", clients], found["pypiserver", clients], strict=True)
-            ratios = sorted(ours.rate / theirs.rate for ours, theirs in pairs)
-            told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-            print(f"{clients} client(s): {statistics.median(ratios):.2f}x pypiserver (rounds: {told})")
+        told = f"{rate:.0f} a second, p50 {p50:.1f} ms, p99 {p99:.1f} ms, CPU {cpu:.2f} ms"
+        yield Row(f"uploads by {clients}, {name}", told)
+    for clients, least in zip(CLIENTS, (1.0, 4.0), strict=True):
+        pairs = zip(found["caseus", clients], found["pypiserver", clients], strict=True)
+        ratios = sorted(ours.rate / theirs.rate for ours, theirs in pairs)
+        more = "rounds: " + ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        yield at_least(f"uploads by {clients}, against pypiserver", statistics.median(ratios), least, more)
 
 
-def forms(prefix: str, number: int) -> list[tuple[bytes, str]]:
-    """Of small wheels, each of its own version."""
-    wheels = (make_wheel(f"{prefix}p{n % PROJECTS}", f"1.{n}", content=os.urandom(2000)) for n in range(number))
+def forms(prefix: str, number: int, client: int) -> list[tuple[bytes, str]]:
+    """Of small wheels, each of its own version; the projects are those of every client."""
+    wheels = (make_wheel(f"{prefix}p{n % PROJECTS}", f"{client}.{n}", content=os.urandom(2000)) for n in range(number))
     return [upload_form(filename, data) for filename, data in wheels]
 
 
-def measure(start: Start, folder: Path, requests: list[list[tuple[bytes, str]]]) -> Round:
+def measure(
+    start: Start, folder: Path, before: list[tuple[bytes, str]], requests: list[list[tuple[bytes, str]]]
+) -> Round:
     """Each client is a process of its own, as they are in life: none waits for another's Python."""
     with start(folder) as server:
-        run(server, forms(f"warm{time.monotonic_ns()}", 5))
+        run(server, [*before, *forms(f"warm{time.monotonic_ns()}", 5, 0)])
         cpu = cpu_seconds(server.pid)
         begin = time.perf_counter()
         results = [in_process(partial(run, server, mine)) for mine in requests]
@@ -251,18 +281,29 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def sync_time(folder: Path, files: int = 30) -> float:
-    """Seconds that a new file of two kilobytes waits for the disk, in the median."""
-    times = []
-    for number in range(files):
-        path = folder / f"probe{number}"
-        with path.open("wb", buffering=0) as file:
-            file.write(os.urandom(2000))
-            begin = time.perf_counter()
-            os.fsync(file.fileno())
-            times.append(time.perf_counter() - begin)
-        path.unlink()
-    return statistics.median(times)
+def wait_time(folder: Path, times: int = 30) -> float:
+    """Seconds, in the median, of the two waits that no durable upload does without: for a small file under its name,
+    and then for some pages of a log that is written over."""
+    found = []
+    log = os.open(folder / "log", os.O_RDWR | os.O_CREAT)
+    try:
+        os.pwrite(log, bytes(times * _LOGGED), 0)
+        os.fsync(log)
+        held = os.open(folder, os.O_RDONLY)
+        for number in range(times):
+            path = folder / f"probe{number}"
+            with path.open("wb", buffering=0) as file:
+                file.write(os.urandom(2000))
+                begin = time.perf_counter()
+                durability.sync_all([file.fileno(), held])
+                os.pwrite(log, os.urandom(_LOGGED), number * _LOGGED)
+                os.fdatasync(log)
+                found.append(time.perf_counter() - begin)
+            path.unlink()
+        os.close(held)
+    finally:
+        os.close(log)
+    return statistics.median(found)
 
 
 if __name__ == "__main__":
