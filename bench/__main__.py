@@ -2,12 +2,15 @@
 
 Without URLs it starts a server of its own and publishes a package to it. The client shares the machine with the server
 and is plain Python: the numbers compare builds of caseus, not caseus with others.
+
+`python -m bench big` and `python -m bench uploads` measure what their modules say.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import statistics
 import sys
 import time
@@ -21,6 +24,7 @@ from support.packages import make_wheel
 from support.server import CaseusServer
 
 FILES = 40
+OTHERS = ("big", "uploads")
 
 
 class Result(NamedTuple):
@@ -32,6 +36,9 @@ class Result(NamedTuple):
 
 
 def main() -> int:
+    if sys.argv[1:2] and sys.argv[1] in OTHERS:
+        found: int = importlib.import_module(f"bench.{sys.argv.pop(1)}").main()
+        return found
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("urls", nargs="*", help="what to get (default: of a server started here)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each is measured (default: 5)")
