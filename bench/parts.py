@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench import busy, cold, reads, resolve, seen, starts
+from bench import big, busy, cold, reads, resolve, seen, starts, uploads
 from bench.results import Part
 
 PARTS: Mapping[str, Part] = {
     "reads": reads.PART,
     "busy": busy.PART,
     "cold": cold.PART,
+    "uploads": uploads.PART,
     "seen": seen.PART,
     "starts": starts.PART,
     "resolve": resolve.PART,
+    "big": big.PART,
 }

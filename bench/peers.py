@@ -171,23 +171,13 @@ def nginx(folder: Path, root: Path, *, name: str = "nginx", log: bool = False) -
 
 
 @contextmanager
-def pypiserver(folder: Path, packages: Path) -> Iterator[Peer]:
-    """As its documentation starts it, over a folder of files. It speaks HTML only."""
+def pypiserver(folder: Path, packages: Path, *, behind: str = "auto") -> Iterator[Peer]:
+    """Over a folder of files; everybody may upload. It speaks HTML only. `behind`: the web server that it is to use; by
+    itself it takes waitress, which is here, though not in its own installation."""
     port = free_port()
-    command: list[str | Path] = [
-        peer("pypi-server"),
-        "run",
-        "-i",
-        "127.0.0.1",
-        "-p",
-        str(port),
-        "-a",
-        ".",
-        "-P",
-        ".",
-        packages,
-    ]
-    with running("pypiserver", command, port, folder) as found:
+    packages.mkdir(parents=True, exist_ok=True)
+    command = [peer("pypi-server"), "run", "-i", "127.0.0.1", "-p", str(port), "-a", ".", "-P", ".", "--server", behind]
+    with running("pypiserver", [*command, packages], port, folder) as found:
         yield found._replace(json="")
 
 

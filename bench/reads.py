@@ -212,7 +212,8 @@ that a request takes. All servers run at the same time, one worker each, and are
 its longest time is told. caseus logs each request; nginx has `access_log off`, `sendfile on` and `gzip_static on`, and
 serves the bytes that caseus answers, as files. The index has 52,012 files in 50,004 projects. proxpi, devpi and
 simple-repository-server have it from an nginx of their own as upstream and are asked again when they have it;
-pypiserver has a folder with the files that the row needs: 12, or 2,012. proxpi is started as in its container, and logs
-each request, as caseus does; the others log what they log by themselves. One row is asked with other logs.""",
+pypiserver, behind waitress, has a folder with the files that the row needs: 12, or 2,012. proxpi is started as in its
+container, and logs each request, as caseus does; the others log what they log by themselves. One row is asked with
+other logs.""",
     rows=rows,
 )

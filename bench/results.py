@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,11 @@ class Part(NamedTuple):
     long: bool = False
 
 
+def figure(what: str, found: str, goal: Goal | None = None) -> Row:
+    """A row of one figure."""
+    return Row(what, {"found": found}, () if goal is None else (goal,))
+
+
 def at_least(bound: float, found: float, of: str) -> Goal:
     """A ratio that is to be so large. `of`: what it is a ratio of."""
     return Goal(f"≥ {bound:g} × {of}", told(found), found >= bound)
@@ -54,6 +60,12 @@ def at_most(bound: float, found: float, of: str) -> Goal:
 def within(bound: float, found: float, unit: str) -> Goal:
     """A time or size that is to be so small."""
     return Goal(f"≤ {bound:g} {unit}", f"{told(found)} {unit}", found <= bound)
+
+
+def cuts(seconds: Sequence[float]) -> tuple[float, float]:
+    """p50 and p99, in milliseconds."""
+    found = statistics.quantiles(seconds, n=100)
+    return 1000 * found[49], 1000 * found[98]
 
 
 def told(number: float) -> str:

@@ -94,6 +94,9 @@ def _insert(path: Path, rows: list[dict[str, Any]], names: list[str]) -> None:
     places = ", ".join(f":{name}" for name in rows[0])
     with connection:
         connection.executemany(f"INSERT INTO files ({columns}) VALUES ({places})", rows)
-        connection.executemany("INSERT INTO projects VALUES (?, ?, ?)", [(TREE, name, 1) for name in names])
+        connection.executemany("INSERT INTO projects VALUES (?, ?, 1, 1, 1)", [(TREE, name) for name in names])
+        counts = {"projects": len(names), "files": len(rows), "bytes": sum(row["size"] for row in rows)}
+        for what, count in counts.items():
+            connection.execute("INSERT INTO counters VALUES (?, ?)", (f"{what} {TREE}", count))
         connection.execute("UPDATE counters SET value = 1 WHERE name = 'serial'")
     connection.close()

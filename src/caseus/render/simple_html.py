@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from caseus.model import File, Project
 from caseus.render.links import Link, beside, best_hash, escaped, provenance_url
-from caseus.render.page import API_VERSION
+from caseus.render.page import API_VERSION, ListForm
 
 
 def project_html(project: Project, link: Link = beside) -> bytes:
@@ -22,7 +22,11 @@ def project_html(project: Project, link: Link = beside) -> bytes:
 
 def list_html(names: Iterable[str]) -> bytes:
     """The list of projects, by normalised names."""
-    return _document("Simple index", (), (f'    <a href="{name}/">{name}</a><br>' for name in names))
+    return b"".join((HTML_LIST.head, HTML_LIST.entries(names), HTML_LIST.tail))
+
+
+def _entries(names: Iterable[str]) -> bytes:
+    return "".join([f'    <a href="{name}/">{name}</a><br>\n' for name in names]).encode()
 
 
 def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes:
@@ -43,6 +47,10 @@ def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes
         "",
     ]
     return "\n".join(lines).encode()
+
+
+_LIST_HEAD, _LIST_TAIL = _document("Simple index", (), ("\0",)).split(b"\0\n")
+HTML_LIST = ListForm(head=_LIST_HEAD, entries=_entries, between=b"", tail=_LIST_TAIL)
 
 
 def _attributes(file: File, link: Link) -> str:
