@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from html import unescape
 from pathlib import Path
 from typing import NamedTuple
@@ -147,11 +147,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def caseus(root: Path, *, upstream: str = "none") -> Iterator[tuple[Peer, CaseusServer]]:
-    """One worker, which logs each request."""
+def caseus(root: Path, *, upstream: str = "none", workers: int = 1) -> Iterator[tuple[Peer, CaseusServer]]:
+    """It logs each request."""
+    server = CaseusServer(root, upstream=upstream, flags=("--workers", str(workers)))
     begin = time.perf_counter()
-    with CaseusServer(root, upstream=upstream) as server:
-        yield Peer("caseus", server.port, server.pid, started=time.perf_counter() - begin), server
+    try:
+        server.start()
+    except AssertionError as error:
+        raise PeerError(str(error)) from None
+    started = time.perf_counter() - begin
+    with ExitStack() as stack:
+        stack.push(server)  # ends it, as it has begun
+        yield Peer("caseus", server.port, server.pid, started=started), server
 
 
 @contextmanager

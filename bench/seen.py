@@ -6,17 +6,16 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from bench.peers import PeerError
+from bench.peers import PeerError, caseus
 from bench.results import Goal, Part, Row, Run, told
 from support.clients import upload
 from support.packages import make_wheel
-from support.server import CaseusServer
 from support.workers import lines_to_all
 
 
 def rows(run: Run) -> Iterator[Row]:
     count, missed, times = 50 if run.quick else 300, 0, []
-    with CaseusServer(run.folder / "data", flags=("--workers", "2")) as server:
+    with caseus(run.folder / "data", workers=2) as (_, server):
         login = ("__token__", server.token("admin"))
         run.tell(f"{count} uploads")
         with lines_to_all(server) as lines:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from bench.peers import caseus, resident
 from bench.results import Part, Row, Run, told, within
-from support.server import CaseusServer
 from support.workers import lines_to_all
 
 
@@ -21,7 +20,7 @@ def rows(run: Run) -> Iterator[Row]:
     worst = f"median {told(seconds)} s, longest {told(max(times))} s"
     yield Row("start to ready, empty folder", {"caseus": worst}, (within(1.0, seconds, "s"),))
     run.tell("memory at rest")
-    with CaseusServer(run.folder / "workers", flags=("--workers", "2")) as server, lines_to_all(server):
+    with caseus(run.folder / "workers", workers=2) as (_, server), lines_to_all(server):
         most = max(map(resident, server.workers))
     yield Row(
         "memory of a worker at rest (RSS), one of two", {"caseus": f"{told(most)} MiB"}, (within(80, most, "MiB"),)
