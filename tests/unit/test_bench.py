@@ -159,6 +159,9 @@ def test_some_parts_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert "missed" in capsys.readouterr().out and "**missed**" in target.read_text()
     (run,) = seen
     assert run.quick and not run.folder.exists()
+    monkeypatch.setattr(bench.__main__, "PAGE", tmp_path / "whole.md")
+    assert bench.__main__.main(["--only", "cold"]) == 0
+    assert not seen[-1].quick and not (tmp_path / "whole.md").exists()  # only a whole run writes it
     with pytest.raises(SystemExit):
         bench.__main__.main(["--only", "cold,hot"])
     assert "no part hot: there are reads, " in capsys.readouterr().err
