@@ -189,13 +189,16 @@ def pypiserver(folder: Path, packages: Path, *, behind: str = "auto") -> Iterato
 
 
 @contextmanager
-def proxpi(folder: Path, upstream: str, *, log: bool = True) -> Iterator[Peer]:
-    """With gunicorn as in its own container: one worker of two threads, which logs each request (else `log`)."""
+def proxpi(folder: Path, upstream: str, *, log: bool = True, keep: bool = True) -> Iterator[Peer]:
+    """With gunicorn as in its own container: one worker of two threads, which logs each request (but for `log`) and
+    keeps connections (but for `keep`)."""
     port = free_port()
     command = [peer("gunicorn"), "--preload", "--threads", "2", "--bind", f"127.0.0.1:{port}"]
     if log:
         command += ["--access-logfile", "-", "--access-logformat", '%(h)s "%(r)s" %(s)s %(b)s %(M)dms']
         command += ["--logger-class", "proxpi.server._GunicornLogger"]
+    if not keep:
+        command += ["--keep-alive", "0"]
     environ = {
         "PROXPI_INDEX_URL": upstream,
         "PROXPI_CACHE_DIR": str(folder / "cache"),

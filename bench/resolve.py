@@ -31,7 +31,7 @@ def rows(run: Run) -> Iterator[Row]:
         ours, _ = stack.enter_context(caseus(run.folder / "data", upstream=upstream))
         urls = {"caseus": f"{ours.url}/simple/", "nginx": f"{limit.url}/index/"}
         if not run.quick:
-            peer = stack.enter_context(proxpi(run.folder / "proxpi", upstream))
+            peer = stack.enter_context(proxpi(run.folder / "proxpi", upstream, keep=False))
             urls["proxpi"] = f"{peer.url}/index/"
         clean = run.folder / "clean"
         resolve(
@@ -84,6 +84,8 @@ PART = Part(
     text=f"""\
 uv with an empty cache, but for what it knows of the interpreter, resolves {WANTED} packages out of a closed world of
 {PACKAGES} with 40 versions each. caseus and proxpi have nginx as upstream; nginx itself serves the same pages and
-`.metadata` as static files. The first {WARM} rounds make them warm, what follows is the median of the others.""",
+`.metadata` as static files. The first {WARM} rounds make them warm, what follows is the median of the others. proxpi is
+told to keep no connections: uv opens some before it has a request for them, and a thread of gunicorn waits up to five
+seconds for it.""",
     rows=rows,
 )
