@@ -49,7 +49,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("bench: ended", file=sys.stderr)
         return 130
-    console.print(results(found))
+    if any(row.goals for rows in found.values() for row in rows):
+        console.print(results(found))
     console.print(f"{(time.perf_counter() - begin) / 60:.1f} minutes")
     if output is not None:
         output.write_text(page(found))
