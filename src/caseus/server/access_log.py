@@ -72,6 +72,7 @@ class AccessLog:
             self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         told = "null" if user is None else json.dumps(user)
         failed = "" if failure is None else f'"failure": {json.dumps(failure)}, '
+        duration = f"{seconds * 1000:.1f}" if seconds else "0.0"
         if not self._lines.waiting:
             now = loop.time()
             if now - self._written >= _PAUSE:
@@ -80,7 +81,7 @@ class AccessLog:
                 loop.call_later(_PAUSE, self.flush)
             self._written = now
         self._lines.add(
-            f'{shown.begin}, "status": {status}, "bytes": {size}, "duration_ms": {seconds * 1000:.1f}, '
+            f'{shown.begin}, "status": {status}, "bytes": {size}, "duration_ms": {duration}, '
             f'"request_id": "{request_id}", "client": "{client}", "cache": "{cache}", "user": {told}, {failed}'
             f'"event": "request", "level": "info", "timestamp": "{self._stamp}.{int((wall - second) * 1e6):06}Z"}}\n'
         )

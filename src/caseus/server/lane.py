@@ -104,7 +104,7 @@ class Lane:
         self._proxies: Recent[str, bool] = Recent(_MOST_PROXIES)
         self._trusts = bool(app.trusted.networks)
         self._key = secrets.token_bytes(32)
-        self._ids = itertools.count(secrets.randbits(63))
+        self._ids = itertools.count((1 << 63) + secrets.randbits(62))  # so that each has 16 digits
         self._defaults: object = None
         self._started: dict[int, bytes] = {}
 
@@ -156,7 +156,7 @@ class Lane:
             return None
         told = variant.told(ready, self._clock())
         mark: CacheMark = "stale" if ready.validity.stale else "hit"
-        request_id = f"{next(self._ids) & 0xFFFFFFFFFFFFFFFF:016x}"
+        request_id = hex(next(self._ids))[2:]
         if variant.etag in rest.tags:
             parts = (self._started[304], told.unchanged_lines, b"x-request-id: ", request_id.encode(), _END)
             return Reply(b"".join(parts), b"", None, 304, 0, line.shown, request_id, client, mark, user)
@@ -175,7 +175,7 @@ class Lane:
         ready = self.files.at_once(key)
         if ready is None:
             return None
-        request_id = f"{next(self._ids) & 0xFFFFFFFFFFFFFFFF:016x}"
+        request_id = hex(next(self._ids))[2:]
         told, size = ready.told, ready.size
         if ready.etag in rest.tags:
             head = b"%b%b\r\n" % (self._started[304], told.unchanged_lines)
