@@ -42,7 +42,7 @@ class Server(NamedTuple):
     port: int
     path: str
     login: Login | None
-    pid: int
+    pids: list[int]
 
 
 Start = Callable[[Path], AbstractContextManager[Server]]
@@ -68,6 +68,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--uploads", type=int, default=400, help="of each round")
     parser.add_argument("--stock", type=int, default=0, help="files that were uploaded before each round (default: 0)")
+    parser.add_argument("--workers", type=int, default=1, help="of caseus (default: 1)")
     parser.add_argument("--quick", action="store_true", help="two rounds of 200")
     options = parser.parse_args()
     number, uploads = (2, 200) if options.quick else (options.rounds, options.uploads)
@@ -76,6 +77,7 @@ def main() -> int:
             number,
             uploads,
             stock=options.stock,
+            workers=options.workers,
             peer=options.peer,
             peer_server=options.peer_server,
             folder=options.folder,
@@ -88,6 +90,7 @@ def rows(
     uploads: int = 400,
     *,
     stock: int = 0,
+    workers: int = 1,
     peer: Path = PEER,
     peer_server: str = "wsgiref",
     folder: Path | None = None,
@@ -95,7 +98,10 @@ def rows(
     """Half a minute for each round on a quiet machine; all at the end."""
     if not peer.exists():
         raise SystemExit(f"bench: {peer} is missing: run `make test-deps`")
-    servers: dict[str, Start] = {"caseus": caseus, "pypiserver": lambda at: pypiserver(peer, at, peer_server)}
+    servers: dict[str, Start] = {
+        "caseus": lambda at: caseus(at, workers),
+        "pypiserver": lambda at: pypiserver(peer, at, peer_server),
+    }
     found: dict[tuple[str, int], list[Round]] = {}
     waits: list[float] = []
     with tempfile.TemporaryDirectory(prefix="caseus-bench-", dir=folder) as temporary:
@@ -138,12 +144,12 @@ def measure(
     """Each client is a process of its own, as they are in life: none waits for another's Python."""
     with start(folder) as server:
         run(server, [*before, *forms(f"warm{time.monotonic_ns()}", 5, 0)])
-        cpu = cpu_seconds(server.pid)
+        cpu = cpu_seconds(server.pids)
         begin = time.perf_counter()
         results = [in_process(partial(run, server, mine)) for mine in requests]
         latencies = sorted(latency for result in results for latency in result())
         seconds = time.perf_counter() - begin
-        cpu = cpu_seconds(server.pid) - cpu
+        cpu = cpu_seconds(server.pids) - cpu
     shutil.rmtree(folder)
     return Round(seconds, latencies, cpu)
 
@@ -226,9 +232,10 @@ def received(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def caseus(folder: Path) -> Iterator[Server]:
-    with CaseusServer(folder) as server:
-        yield Server(server.port, "/legacy/", ("__token__", server.token("admin")), server.pid)
+def caseus(folder: Path, workers: int = 1) -> Iterator[Server]:
+    with CaseusServer(folder, flags=("--workers", str(workers))) as server:
+        pids = server.workers or [server.pid]
+        yield Server(server.port, "/legacy/", ("__token__", server.token("admin")), pids)
     (folder.parent / f"{folder.name}.stderr").unlink()
 
 
@@ -256,7 +263,7 @@ def pypiserver(program: Path, folder: Path, server: str = "wsgiref") -> Iterator
     process = subprocess.Popen(command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until_open(port)
-        yield Server(port, "/", None, process.pid)
+        yield Server(port, "/", None, [process.pid])
     finally:
         process.terminate()
         process.wait()
@@ -275,10 +282,10 @@ def until_open(port: int) -> None:
             return
 
 
-def cpu_seconds(pid: int) -> float:
-    """Of the process, its children not counted."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(pids: list[int]) -> float:
+    """Of the processes, their children not counted."""
+    found = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(fields[11]) + int(fields[12]) for fields in found) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_time(folder: Path, times: int = 30) -> float:
