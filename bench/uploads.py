@@ -21,12 +21,14 @@ from typing import NamedTuple
 
 from bench import peers
 from bench.peers import Peer, PeerError
-from bench.results import Part, Row, Run, at_least, cuts, figure
+from bench.results import Part, Row, Run, at_least, cuts
 from caseus import durability
 from support.clients import Login, upload_form
 from support.packages import make_wheel
 
 CLIENTS = (1, 8)
+Form = tuple[bytes, str]
+"""Body and its content type."""
 _LOGGED = 40_000  # bytes that the catalog's log takes for an upload
 PROJECTS = 50
 """Over which the files of a round are spread."""
@@ -39,6 +41,23 @@ class Server(NamedTuple):
     path: str
     login: Login | None
 
+
+class Way(NamedTuple):
+    """`uploads`: of each round; `workers`: of caseus; `stock`: files that were uploaded before."""
+
+    name: str = ""
+    rounds: int = 4
+    uploads: int = 400
+    workers: int = 1
+    stock: int = 0
+
+
+QUICK = Way(rounds=2, uploads=200)
+WAYS = (
+    Way(),
+    Way("; caseus has two workers", rounds=2, workers=2),
+    Way("; 1,000 files are there before", rounds=2, stock=1000),
+)
 
 Start = Callable[[Path], AbstractContextManager[Server]]
 
@@ -56,50 +75,52 @@ class Round(NamedTuple):
 
 
 def rows(run: Run) -> Iterator[Row]:
-    servers: dict[str, Start] = {"caseus": caseus, "pypiserver": pypiserver}
-    found: dict[tuple[str, int], list[Round]] = {}
     waits: list[float] = []
-    rounds, uploads = (2, 200) if run.quick else (5, 400)
-    for number in range(rounds):
-        waits.append(wait_time(run.folder))
-        for clients in CLIENTS:
-            run.tell(f"{clients} clients, round {number + 1} of {rounds}")
-            asked = [forms(f"r{number}", uploads // clients, client) for client in range(1, clients + 1)]
-            for name, start in servers.items():
-                result = measure(start, run.folder / f"{name}-{number}-{clients}", asked)
-                found.setdefault((name, clients), []).append(result)
-    yield from _told(found, waits)
-
-
-def _told(found: dict[tuple[str, int], list[Round]], waits: list[float]) -> Iterator[Row]:
+    for way in (QUICK,) if run.quick else WAYS:
+        servers: dict[str, Start] = {"caseus": partial(caseus, way.workers), "pypiserver": pypiserver}
+        found: dict[tuple[str, int], list[Round]] = {}
+        for number in range(way.rounds):
+            waits.append(wait_time(run.folder))
+            for clients in CLIENTS:
+                run.tell(f"{clients} clients{way.name}, round {number + 1} of {way.rounds}")
+                asked = [forms(f"r{number}", way.uploads // clients, client) for client in range(1, clients + 1)]
+                before = forms(f"s{number}", way.stock, 0)
+                for name, start in servers.items():
+                    result = measure(start, run.folder / f"{name}-{number}-{clients}", before, asked)
+                    found.setdefault((name, clients), []).append(result)
+        yield from _told(way, found)
     wait = 1000 * statistics.median(waits)
-    yield figure(
-        "what the disk alone takes for an upload: bytes, then fact", f"{wait:.2f} ms, {1000 / wait:.0f} a second"
-    )
-    for (name, clients), rounds in sorted(found.items(), key=lambda item: item[0][1]):
-        p50, p99 = cuts([latency for each in rounds for latency in each.latencies])
-        rate = statistics.median(each.rate for each in rounds)
-        cpu = statistics.median(1000 * each.cpu / len(each.latencies) for each in rounds)
-        told = f"{rate:.0f} a second, p50 {p50:.1f} ms, p99 {p99:.1f} ms, CPU {cpu:.2f} ms"
-        yield figure(f"uploads by {clients}, {name}", told)
+    told = f"{wait:.2f} ms, {1000 / wait:.0f} a second"
+    yield Row("what the disk alone takes for an upload: bytes, then fact", {"caseus": told})
+
+
+def _told(way: Way, found: dict[tuple[str, int], list[Round]]) -> Iterator[Row]:
     for clients, least in zip(CLIENTS, (1.0, 4.0), strict=True):
+        figures = {name: _shown(rounds) for (name, number), rounds in found.items() if number == clients}
         pairs = zip(found["caseus", clients], found["pypiserver", clients], strict=True)
         ratios = sorted(ours.rate / theirs.rate for ours, theirs in pairs)
-        told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        figures["ratio of each round"] = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         goal = at_least(least, statistics.median(ratios), "pypiserver's uploads/s")
-        yield figure(f"uploads by {clients}, against pypiserver, of each round", told, goal)
+        yield Row(f"uploads by {clients}{way.name}", figures, () if way.name else (goal,))
 
 
-def forms(prefix: str, number: int, client: int) -> list[tuple[bytes, str]]:
+def _shown(rounds: list[Round]) -> str:
+    p50, p99 = cuts([latency for each in rounds for latency in each.latencies])
+    rate = statistics.median(each.rate for each in rounds)
+    cpu = statistics.median(1000 * each.cpu / len(each.latencies) for each in rounds)
+    return f"{rate:.0f}/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms, CPU {cpu:.2f} ms"
+
+
+def forms(prefix: str, number: int, client: int) -> list[Form]:
     """Of small wheels, each of its own version; the projects are those of every client."""
     wheels = (make_wheel(f"{prefix}p{n % PROJECTS}", f"{client}.{n}", content=os.urandom(2000)) for n in range(number))
     return [upload_form(filename, data) for filename, data in wheels]
 
 
-def measure(start: Start, folder: Path, requests: list[list[tuple[bytes, str]]]) -> Round:
+def measure(start: Start, folder: Path, before: list[Form], requests: list[list[Form]]) -> Round:
     """Each client is a process of its own, as they are in life: none waits for another's Python."""
     with start(folder) as server:
-        run(server, forms(f"warm{time.monotonic_ns()}", 5, 0))
+        run(server, [*before, *forms(f"warm{time.monotonic_ns()}", 5, 0)])
         cpu, begin = server.peer.cpu(), time.perf_counter()
         results = [in_process(partial(run, server, mine)) for mine in requests]
         latencies = sorted(latency for result in results for latency in result())
@@ -135,7 +156,7 @@ def in_process(work: Callable[[], list[float]]) -> Callable[[], list[float]]:
     return wait
 
 
-def run(server: Server, requests: list[tuple[bytes, str]]) -> list[float]:
+def run(server: Server, requests: list[Form]) -> list[float]:
     """One client: over one connection where the server keeps it open. Seconds that each request took."""
     latencies = []
     login = ""
@@ -187,8 +208,8 @@ def received(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def caseus(folder: Path) -> Iterator[Server]:
-    with peers.caseus(folder) as (peer, server):
+def caseus(workers: int, folder: Path) -> Iterator[Server]:
+    with peers.caseus(folder, workers=workers) as (peer, server):
         yield Server(peer, "/legacy/", ("__token__", server.token("admin")))
 
 
@@ -226,8 +247,9 @@ def wait_time(folder: Path, times: int = 30) -> float:
 PART = Part(
     title="Uploads",
     text="""\
-Small wheels, by one client and by eight, each a process of its own that sends the next file when the last was answered;
-each round on a folder with nothing in it. caseus answers when file and fact are on the disk; pypiserver does not wait
-for it. pypiserver runs behind wsgiref, which is what its installation alone leads to.""",
+Small wheels, by one client and by eight, each a process of its own that sends the next file when the last was
+answered; each round on a folder with nothing in it, but where a row says otherwise. caseus answers when file and fact
+are on the disk; pypiserver does not wait for it. pypiserver runs behind wsgiref, which is what its installation alone
+leads to.""",
     rows=rows,
 )
