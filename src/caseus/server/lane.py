@@ -37,7 +37,8 @@ READ_AT_ONCE: Final = 256 << 10
 _MOST_LINES: Final = 8192
 _MOST_RESTS: Final = 2048
 _MOST_PROXIES: Final = 1024
-_LONGEST: Final = 2048  # bytes of either half
+_LONGEST_LINE: Final = 512  # bytes; also of names that nobody knows there may be as many as fit
+_LONGEST_REST: Final = 2048
 _END: Final = b"\r\n\r\n"
 _NEVER: Final = frozenset(
     {b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"x-request-id"}
@@ -219,7 +220,9 @@ class Lane:
         if line != b"%b %b HTTP/1.1" % (method.encode(), target) or not target.startswith(b"/"):
             return
         half = end + half
-        if data.count(_END) > 1 or not data.endswith(_END) or max(len(line), len(half)) > _LONGEST:
+        if data.count(_END) > 1 or not data.endswith(_END):
+            return
+        if len(line) > _LONGEST_LINE or len(half) > _LONGEST_REST:
             return
         if self._lines.get(line) is None:
             known = self._understand(method, target)
@@ -236,10 +239,7 @@ class Lane:
             return None
         if route.kind not in ("list", "project", "file") or route.view == "refresh":
             return None
-        line = Line(self._app.index_of(route), route, method, target)
-        # Names that nobody knows would only take the place of others.
-        known = self.files.has(line.file) if line.file else self._pages.has(line.index_name, line.project)
-        return line if known else None
+        return Line(self._app.index_of(route), route, method, target)
 
     def _learn_rest(self, half: bytes, headers: RawHeaders, client: str) -> None:
         fields = joined(headers)

@@ -85,10 +85,6 @@ class Pages:
         self._ready.move_to_end(key)
         return ready
 
-    def has(self, index_name: str, project: str) -> bool:
-        """Whether a page of it is ready, right or not."""
-        return any(Key(index_name, project, content_type) in self._ready for content_type in CONTENT_TYPES)
-
     def known(self, index: str, project: str) -> Known:
         """What is known of a project by its page, if one is ready and right."""
         serial = self._catalog.serial()
