@@ -26,7 +26,7 @@ EXTRA_NAMES = frozenset({"CASEUS_CONFIG", PASSWORD_FILE})
 """Environment names that are no key."""
 
 PER_INDEX = frozenset(
-    {"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "read", "publish"}
+    {"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "watch", "read", "publish"}
 )
 
 PATHS = frozenset({"root", "tls_cert", "tls_key", "passwd", "publish"})
@@ -63,6 +63,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Patterns of names whose files are merged from all upstreams."""
     keep_removed: bool
     private: tuple[str, ...]
+    watch: bool
+    """Whether what people do in the folder of the files is taken over."""
     read: Literal["all", "users"]
     publish: Path | None
     """A folder that is kept current with the index's pages as static files."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from caseus.binds import Bind, TcpBind, parse_bind, parse_host, parse_port
 from caseus.names import check_pattern
-from caseus.units import format_duration, format_size, parse_duration, parse_size
+from caseus.units import format_duration, format_size, parse_duration, parse_lifetime, parse_size
 from caseus.upstreams import parse_upstreams
 
 _OCTAL = re.compile(r"[0-7]{3,4}\Z")
@@ -153,6 +153,10 @@ def _duration(value: object) -> float:
     return parse_duration(_number(value))
 
 
+def _lifetime(value: object) -> float:
+    return parse_lifetime(_number(value))
+
+
 def _public_url(value: object) -> str:
     text = _text(value)
     parts = urlsplit(text)
@@ -194,11 +198,12 @@ KEYS: Mapping[str, Key] = {
     "tls_cert": Key(None, _path),
     "tls_key": Key(None, _path),
     "upstream": Key("pypi", parse_upstreams, many=True),
-    "upstream_ttl": Key(600, _duration, format_duration),
+    "upstream_ttl": Key(600, _lifetime, format_duration),
     "upstream_stale": Key(60, _duration, format_duration),
     "union": Key([], _patterns, " ".join, many=True),
     "keep_removed": Key(False, _switch, _show_switch),
     "private": Key([], _patterns, " ".join, many=True),
+    "watch": Key(False, _switch, _show_switch),
     "read": Key("all", _read),
     "publish": Key(None, _path),
     "passwd": Key(None, _path),

@@ -38,6 +38,17 @@ class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Absolute URL of the upstream's own detached signature, if it advertises one."""
 
 
+class Signature(msgspec.Struct, frozen=True):
+    """What became of the search for the detached signature of a file.
+
+    "fetched": just now; "here": it was there already; "none": there is none; "failed", for the reason in `detail`.
+    """
+
+    filename: str
+    outcome: Literal["fetched", "here", "none", "failed"]
+    detail: str = ""
+
+
 class Validity(msgspec.Struct, frozen=True, kw_only=True):
     """How long what was read stays right.
 

@@ -69,7 +69,11 @@ class PackageLists:
         """Replace the list of each (tree, project) that is published here."""
         for tree, project in sorted(changes):
             if tree.startswith("files/"):
-                self._store.replace(packages_key(tree, project), io.BytesIO(self._text(tree, project)))
+                key, text = packages_key(tree, project), self._text(tree, project)
+                if text:
+                    self._store.replace(key, io.BytesIO(text))
+                else:  # of a name that was only reserved, or forgotten
+                    self._store.delete(key)
 
     def is_current(self, tree: str, project: str) -> bool:
         """Whether the list says what the catalog does. Where a server runs, a "no" is sure only in `Catalog.alone`."""
@@ -77,7 +81,9 @@ class PackageLists:
         try:
             with self._store.open(packages_key(tree, project)) as blob:
                 return b"".join(iter(blob.read, b"")) == text
-        except (NotFound, Unavailable):
+        except NotFound:
+            return not text
+        except Unavailable:
             return False
 
     def _text(self, tree: str, project: str) -> bytes:
@@ -121,4 +127,5 @@ def _tombstone(tombstone: Tombstone) -> Line:
         hash=f"sha256={tombstone.sha256}",
         deleted=tombstone.deleted,
         deleted_reason=tombstone.reason or None,
+        yanked_reason=tombstone.yanked,
     )

@@ -15,7 +15,7 @@ from typing import Literal
 import structlog
 from packaging.version import InvalidVersion, Version
 
-from caseus.catalog import Catalog, Claim, ClaimState, HostedFile
+from caseus.catalog import Catalog, Claim, ClaimState, HostedFile, Tombstone
 from caseus.checks import Checked, check_upload
 from caseus.checks.form import Form
 from caseus.errors import Busy, CaseusError, Conflict, Denied, Invalid, NotFound
@@ -72,13 +72,17 @@ class Publisher:
         signature: bytes | None = None,
         uploaded: float | None = None,
         yanked: str | None = None,
+        owner: str | None = None,
     ) -> Literal["published", "unchanged"]:
         """Give its name to what was staged and found good; `publish` without the checks of an upload.
 
         `uploaded`: Unix seconds, None for now. `yanked`: the reason with which it is born yanked, "" for none given.
-        Conflict, Busy, Unavailable.
+        `owner`: of a claim on the name that the caller has already. Conflict, Busy, Unavailable.
         """
-        owner = secrets.token_hex(8)
+        owner = owner or secrets.token_hex(8)
+        if uploaded is None:
+            uploaded = self._clock()
+        staged.stamp(uploaded)  # who looks at the folder sees it, and so does who touches it there (`watch`)
         if not self._claim(staged, checked.project, filename, owner):
             return "unchanged"
         metadata = checked.metadata if checked.filetype == "bdist_wheel" else None
@@ -91,7 +95,7 @@ class Publisher:
             size=staged.size,
             md5=staged.digests["md5"],
             blake2b_256=staged.digests["blake2b_256"],
-            uploaded=self._clock() if uploaded is None else uploaded,
+            uploaded=uploaded,
             uploader=actor,
             requires_python=checked.requires_python,
             metadata_sha256=hashlib.sha256(metadata).hexdigest() if metadata is not None else None,
@@ -202,6 +206,15 @@ class Publisher:
     def unyank(self, files: Sequence[HostedFile], actor: str) -> None:
         """Take the mark off."""
         self._catalog.yank(files, None, actor=actor)
+
+    def grave(self, filename: str) -> Tombstone:
+        """What is left of a deleted file. NotFound if none was deleted, Conflict if one is published."""
+        grave = self._catalog.tombstone(self.tree, filename)
+        if grave is not None:
+            return grave
+        if self._catalog.find_file(self.tree, filename) is not None:
+            raise Conflict(f"{filename} is published: delete it first")
+        raise NotFound(f"no file {filename!a} was deleted here")
 
     def delete(self, files: Sequence[HostedFile], reason: str, actor: str) -> None:
         """Replace by tombstones: the names stay ours, and never serve other bytes."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -24,10 +25,11 @@ from caseus.packages import PackageLists
 from caseus.passwords import Entry
 from caseus.proxy import Proxy
 from caseus.publish import Publisher
+from caseus.signatures import Fetching, Signatures
 from caseus.storage import hosted_tree
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.upstreams import open_upstream
-from caseus.views import KeepRemoved, Kept, Only, Union
+from caseus.views import KeepRemoved, Kept, Only, Refreshing, Union
 
 if TYPE_CHECKING:
     from caseus.export.live import LivePages, LiveTree
@@ -44,6 +46,9 @@ class HostedIndex:
     name: str
     index: Index
     publisher: Publisher
+    views: Mapping[str, Index]
+    """By the segment of a URL: `refresh`, `norefresh`."""
+    signatures: Signatures
 
 
 class Site:
@@ -68,6 +73,19 @@ class Site:
         """From now on the folder of `publish`, if there is one, is kept current; for a process that serves."""
         if self._live is not None:
             self._live.start()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While it lasts, what people do in the folders of files is taken over, if the configuration says so."""
+        with ExitStack() as stack:
+            if self.config.watch:
+                from caseus.watch import Watcher
+
+                for hosted in self.indexes.values():
+                    watcher = Watcher(self.catalog, self.store, hosted.publisher, clock=self.catalog.clock)
+                    watcher.begin()
+                    stack.callback(watcher.close)
+            yield
 
     def close(self) -> None:
         """Finish what runs, then let go of everything."""
@@ -145,7 +163,7 @@ def _assemble(
     local = Local(catalog, store, MAIN, config.private)
     publisher = Publisher(catalog, store, MAIN, displaces=[proxy.tree for proxy in proxies], clock=clock)
     access = Access(catalog, open_reading=config.read == "all", clock=clock, listed=listed, before=before)
-    main = HostedIndex(MAIN, _compose(config, local, proxies), publisher)
+    main = _hosted_index(config, local, proxies, publisher)
     return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies), _live(config, catalog, local))
 
 
@@ -193,6 +211,17 @@ def _proxies(
         )
         for upstream, client in zip(config.upstreams, clients, strict=True)
     )
+
+
+def _hosted_index(config: Config, local: Local, proxies: Sequence[Proxy], publisher: Publisher) -> HostedIndex:
+    index = _compose(config, local, proxies)
+    anew = _compose(config, local, [proxy.refreshing() for proxy in proxies])
+    views = {
+        "refresh": Refreshing(index, anew),
+        "norefresh": _compose(config, local, [proxy.resting() for proxy in proxies]),
+    }
+    signatures = Signatures(anew, [Fetching(*pair) for pair in zip(proxies, _limits(config), strict=True)])
+    return HostedIndex(MAIN, index, publisher, views, signatures)
 
 
 def _limits(config: Config) -> list[NamePatterns]:

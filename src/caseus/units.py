@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+
+FOREVER = "forever"
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]i?B?|B)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|h|d|w)?", re.ASCII | re.IGNORECASE)
@@ -31,6 +34,16 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * _SECONDS[(match[2] or "s").lower()]
 
 
+def parse_lifetime(text: str) -> float:
+    """As `parse_duration`, or infinity for `forever`. ValueError."""
+    if text.strip().lower() == FOREVER:
+        return math.inf
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {FOREVER}") from None
+
+
 def format_size(size: int) -> str:
     """The shortest text that `parse_size` reads as exactly this many bytes."""
     for unit, factor in (("TiB", 1024**4), ("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
@@ -40,7 +53,9 @@ def format_size(size: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads as exactly this many seconds."""
+    """The shortest text that `parse_duration`, or `parse_lifetime`, reads as exactly this many seconds."""
+    if math.isinf(seconds):
+        return FOREVER
     for unit, factor in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds and seconds % factor == 0:
             return f"{seconds / factor:.0f}{unit}"

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from caseus.names import check_pattern
-from caseus.units import parse_duration
+from caseus.units import parse_lifetime
 
 if TYPE_CHECKING:
     from caseus.upstream import Upstream
@@ -212,10 +212,10 @@ def _netrc(value: object, key: str) -> bool | Path:
     return value if isinstance(value, bool) else _file(value, key)
 
 
-def _duration(value: object, key: str) -> float:
+def _lifetime(value: object, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{key} is no duration: write seconds, or a text such as 10m")
-    return parse_duration(str(value))
+    return parse_lifetime(str(value))
 
 
 def _patterns(value: object, key: str) -> tuple[str, ...]:
@@ -239,7 +239,7 @@ def _proxy(value: object, key: str) -> str:
 
 
 _PARSERS: Mapping[str, Callable[[object, str], Any]] = {
-    "ttl": _duration,
+    "ttl": _lifetime,
     "projects": _patterns,
     "username": _text,
     "username_env": _text,

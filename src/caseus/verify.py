@@ -13,14 +13,18 @@ from typing import Literal
 import msgspec
 
 from caseus.catalog import Catalog
-from caseus.catalog.rows import FetchedFile, HostedFile
+from caseus.catalog.rows import FetchedFile, HostedFile, Tombstone
 from caseus.errors import CaseusError, NotFound
 from caseus.names import SIDECARS
 from caseus.packages import PackageLists
-from caseus.storage import Storage, file_key, packages_key
+from caseus.storage import MARKERS, Storage, file_key, packages_key
 
-Kind = Literal["missing", "wrong size", "wrong digest", "unreadable", "outdated", "extra", "journal", "catalog"]
+Kind = Literal[
+    "missing", "wrong size", "wrong digest", "unreadable", "outdated", "extra", "changed", "journal", "catalog"
+]
 CATALOG = "catalog.sqlite"
+
+_NO_FILES = ("packages.jsonl", *MARKERS)
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -58,6 +62,7 @@ def verify(
         _as_far_as_it_goes(_all_hosted(catalog, storage, seen)),
         _as_far_as_it_goes(_all_fetched(catalog, storage, seen)),
         _as_far_as_it_goes(_outdated(catalog, PackageLists(catalog, storage))),
+        _as_far_as_it_goes(_put_back(catalog, storage)),
         _as_far_as_it_goes(_journal(catalog)),
     ):
         sound = sound and damage.kind != "catalog"
@@ -143,6 +148,29 @@ def _journal(catalog: Catalog) -> Iterator[Damage]:
         yield Damage("journal", "journal", fault)
 
 
+def _put_back(catalog: Catalog, storage: Storage) -> Iterator[Damage]:
+    """Other bytes under a name that was used before."""
+    for grave in catalog.all_tombstones():
+        if is_put_back(storage, grave) and catalog.tombstone(grave.tree, grave.filename) == grave:
+            key = file_key(grave.tree, grave.project, grave.filename)
+            detail = (
+                f"not served, the name had other bytes before: delete it, or `caseus project forget {grave.filename}`"
+            )
+            yield Damage("changed", key, detail)
+
+
+def is_put_back(storage: Storage, grave: Tombstone) -> bool:
+    """Whether the name holds other bytes than those that were deleted, which `caseus gc` takes: somebody's."""
+    try:
+        with storage.open(file_key(grave.tree, grave.project, grave.filename)) as blob:
+            digest = hashlib.sha256()
+            while data := blob.read():
+                digest.update(data)
+    except (CaseusError, OSError):
+        return False
+    return digest.hexdigest() != grave.sha256
+
+
 def _extras(catalog: Catalog, storage: Storage, settle: Callable[[], None]) -> Iterator[Damage]:
     """Files under `files/` that no row knows."""
     suspects = list(_unknown(catalog, storage.keys("files/")))
@@ -160,7 +188,7 @@ def _unknown(catalog: Catalog, keys: Iterator[str] | list[str]) -> Iterator[str]
         known = {file.filename for file in files} | {grave.filename for grave in catalog.tombstones(tree, project)}
         for key in group:
             name = key.rpartition("/")[2]
-            if name != "packages.jsonl" and name not in known and _main_name(name) not in known:
+            if name not in _NO_FILES and name not in known and _main_name(name) not in known:
                 yield key
 
 

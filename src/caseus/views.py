@@ -1,4 +1,4 @@
-"""Wrappers for several upstreams behind one URL: which names one may answer for, and which names' files are merged."""
+"""Wrappers of indexes: several upstreams behind one URL, files that are gone from pages, pages asked for anew."""
 
 from __future__ import annotations
 
@@ -112,6 +112,31 @@ def _status(found: Sequence[Project]) -> tuple[Status, str | None]:
     """Of the first whose files are offered: PEP 792's quarantine empties a project, and says nothing of others'."""
     first = next((project for project in found if project.status != "quarantined"), found[0])
     return first.status, first.status_reason
+
+
+class Refreshing:
+    """An index whose pages are asked for anew each time: `anew` is the same index over upstreams that are always asked.
+
+    A file is what its page listed, so that it is asked for as ever, and only if nobody lists it yet, anew.
+    """
+
+    def __init__(self, index: Index, anew: Index) -> None:
+        self._index, self._anew = index, anew
+
+    def knows(self, name: NormalizedName) -> bool:
+        return self._anew.knows(name)
+
+    def projects(self) -> Iterator[NormalizedName]:
+        return self._index.projects()
+
+    def project(self, name: NormalizedName) -> Project:
+        return self._anew.project(name)
+
+    def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
+        try:
+            return self._index.open(name, filename, start, stop)
+        except NotFound:
+            return self._anew.open(name, filename, start, stop)
 
 
 class Keeper(Protocol):

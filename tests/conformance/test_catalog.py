@@ -489,9 +489,11 @@ def test_a_kill_in_a_migration_leaves_a_root_that_the_next_start_opens(tmp_path:
 def older(path: Path) -> None:
     """Makes a catalog of the first schema of it, if it is none yet."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        if connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",):
+        if connection.execute("SELECT version_num FROM alembic_version").fetchone() == (schema.HEAD,):
             connection.executescript(
-                "ALTER TABLE users DROP COLUMN read_only; DROP TABLE uploaders; DROP TABLE aliases"
+                "ALTER TABLE users DROP COLUMN read_only; DROP TABLE uploaders; DROP TABLE aliases;"
+                "DROP TABLE markers; ALTER TABLE tombstones DROP COLUMN yanked;"
+                "ALTER TABLE fetched_files DROP COLUMN has_sig"
             )
             connection.execute("UPDATE alembic_version SET version_num = '0001'")
 

@@ -31,7 +31,7 @@ def make_config(root: Path, **changes: Any) -> Config:
     """A configuration without upstreams; `upstreams`: their URLs, or what UpstreamConfig takes."""
     values: dict[str, Any] = {
         "root": root, "host": "127.0.0.1", "port": 0, "upstreams": (), "upstream_ttl": 600.0, "upstream_stale": 60.0,
-        "union": (), "keep_removed": False, "private": (),
+        "union": (), "keep_removed": False, "private": (), "watch": False,
         "read": "all", "max_file_bytes": 1 << 20, "cache_bytes": 1 << 30, "grace": 1.0, "public_url": None,
         "trusted_proxies": (), "workers": 1, "bind": (), "bind_mode": 0o660, "tls_cert": None, "tls_key": None,
         "passwd": None, "max_clients": None, "no_fsync": False, "http2": False,
@@ -66,6 +66,9 @@ class ScriptedCatalog:
         if self.broken is not None:
             raise self.broken
         return False
+
+    def alias(self, path: str) -> str | None:
+        return None
 
     def change(self, tree: str, name: str) -> None:
         self.number += 1
@@ -259,6 +262,7 @@ class Hosted:
     name: str
     index: ScriptedIndex
     publisher: ScriptedPublisher
+    views: Mapping[str, ScriptedIndex] = field(default_factory=dict)
 
 
 @dataclass

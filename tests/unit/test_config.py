@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -126,6 +127,7 @@ def test_wrong_files(tmp_path: Path, text: str, told: str) -> None:
         ("read", "some", "neither"),
         ("upstream_ttl", "10 fortnights", "no duration"),
         ("grace", "-5", "no duration"),
+        ("grace", "forever", "no duration"),
         ("max_file_bytes", "many", "no size"),
         ("max_file_bytes", "0", "refuse every file"),
         ("cache_bytes", "9999999999TiB", "more than any disk"),
@@ -318,6 +320,14 @@ def test_what_is_no_size(text: str) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="no duration"):
         parse_duration(text)
+
+
+def test_forever_is_a_lifetime(tmp_path: Path) -> None:
+    file = tmp_path / "caseus.toml"
+    file.write_text('upstream_ttl = "forever"\n[[index.main.upstreams]]\nurl = "pypi"\nttl = "Forever"\n')
+    loaded = load({"root": str(tmp_path)}, {})
+    assert (loaded.config.upstream_ttl, loaded.config.upstreams[0].ttl) == (math.inf, math.inf)
+    assert loaded.settings["upstream_ttl"].shown == "forever"
 
 
 @given(st.integers(0, 2**60))

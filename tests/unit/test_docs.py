@@ -22,9 +22,9 @@ from caseus.catalog import schema
 from caseus.cli.app import app
 from caseus.cli.export import parser as export_parser
 from caseus.doctor import CHECKS
+from caseus.export.entries import Entry
 from caseus.importers.report import Outcome
 from caseus.keys import KEYS
-from caseus.export.entries import Entry
 from caseus.packages import Line
 from caseus.server.limits import Limits
 from caseus.server.reload import FIXED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from caseus.model import Validity
@@ -18,7 +20,8 @@ NOW = 1_000_000.0
         (False, Validity(until=NOW + 50.9), "max-age=50"),
         (False, Validity(until=NOW + 5000), "max-age=600"),
         (False, Validity(until=NOW - 5), "max-age=0"),
-        (False, Validity(), "max-age=600"),
+        (False, Validity(until=math.inf), "max-age=600"),
+        (False, Validity(), "no-cache"),
         (False, Validity(until=NOW + 50, stale=True), "max-age=0"),
     ],
 )

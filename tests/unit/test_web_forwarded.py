@@ -70,4 +70,5 @@ def test_no_hosts(host: str | None) -> None:
 def test_whoever_connects_by_a_unix_socket_is_believed_only_if_told() -> None:
     assert TrustedProxies(["10.0.0.0/8"]).origin(UNIX, "http", HEADERS).client == UNIX
     assert TrustedProxies(["10.0.0.0/8", "unix"]).origin(UNIX, "http", HEADERS).client == "203.0.113.9"
+    assert TrustedProxies(["unix"]) and TrustedProxies(["::1"]) and not TrustedProxies([])
     assert "" not in TrustedProxies(["unix"])  # a TCP client that is gone already

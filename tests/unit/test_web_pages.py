@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 from packaging.utils import NormalizedName
 
@@ -149,6 +150,39 @@ def test_who_asks_after_a_change_never_gets_what_was_begun_before() -> None:
         await early
         ready, mark = await world.pages.get(KEY)  # the older one, made later, took no place
         assert (ready, mark) == (late, "hit")
+
+    run(scenario)
+
+
+def test_who_waits_for_what_is_under_way_gets_what_is_begun_after() -> None:
+    """For a page that has to be asked for anew each time, though nothing here has changed."""
+
+    async def scenario(world: World) -> None:
+        go = threading.Event()
+        old = world.index.known["acme"]
+        assert isinstance(old, Project)
+        asked = 0
+
+        def anew() -> Project:
+            nonlocal asked
+            asked += 1
+            assert go.wait(10)
+            moment = Validity(until=world.catalog.now)
+            return msgspec.structs.replace(old, files=(File(filename=f"acme-{asked}.zip"),), validity=moment)
+
+        async def settled() -> bytes:
+            await world.pages.settle(KEY)
+            return (await world.pages.get(KEY))[0].page.body
+
+        world.index.known["acme"] = anew
+        early = asyncio.create_task(world.pages.get(KEY))
+        while not asked:  # noqa: ASYNC110  (a thread says it)
+            await asyncio.sleep(0)
+        late = [asyncio.create_task(settled()) for _ in range(5)]
+        await asyncio.sleep(0)
+        go.set()
+        assert b"acme-1.zip" in (await early)[0].page.body
+        assert {b"acme-2.zip" in body for body in await asyncio.gather(*late)} == {True}
 
     run(scenario)
 

@@ -11,6 +11,7 @@ from caseus.catalog import journal
 from caseus.catalog.accounts import Accounts
 from caseus.catalog.aliases import Aliases
 from caseus.catalog.fetched import Fetched
+from caseus.catalog.folders import Folders
 from caseus.catalog.hosted import LEASE, Claim, ClaimState, Hosted
 from caseus.catalog.migration import migrate
 from caseus.catalog.rows import FetchedFile, HostedFile, JournalEntry, Token, Tombstone, UpstreamPage, User
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 
-class Catalog(Hosted, Fetched, Accounts, Uploaders, Aliases, Upkeep):
+class Catalog(Hosted, Fetched, Folders, Accounts, Uploaders, Aliases, Upkeep):
     """Every write returns when it is durable and seen by the next read of any process.
 
     Raises Unavailable("local") if the database can't be read or written, Unavailable("full") if the disk is full.

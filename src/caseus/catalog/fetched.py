@@ -48,7 +48,7 @@ _save_file = sql.Statement(
     .values({column.name: bindparam(column.name) for column in schema.fetched_files.columns})
     .on_conflict_do_update(
         index_elements=["tree", "project", "filename"],
-        set_={name: bindparam(name) for name in ("sha256", "size", "metadata_sha256", "modified", "stored", "used")},
+        set_={column.name: bindparam(column.name) for column in schema.fetched_files.columns if not column.primary_key},
     ),
     columns=(),
 )
@@ -165,16 +165,16 @@ class Fetched(Database):
 
     def fetched(self, tree: str, name: str, filename: str) -> FetchedFile | None:
         row = self._row(_file, tree=tree, name=name, filename=filename)
-        return _fetched(row) if row else None
+        return fetched_file(row) if row else None
 
     def fetched_files(self, tree: str, name: str) -> dict[str, FetchedFile]:
         """All files of the project that were ever seen, by filename."""
-        return {row["filename"]: _fetched(row) for row in self._rows(_files, tree=tree, name=name)}
+        return {row["filename"]: fetched_file(row) for row in self._rows(_files, tree=tree, name=name)}
 
     def all_fetched(self) -> Iterator[FetchedFile]:
         """Every file that was ever seen, of every upstream."""
         pages = self._pages(_all_files, {}, ("tree", "project", "filename"))
-        return (_fetched(row) for row in pages)
+        return (fetched_file(row) for row in pages)
 
     def save_fetched(
         self, tree: str, name: str, filename: str, *, sha256: str, size: int, modified: float | None = None
@@ -219,6 +219,17 @@ class Fetched(Database):
 
         self.writer.write(job)
 
+    def save_fetched_signature(self, tree: str, name: str, filename: str) -> None:
+        """The sidecar FILE.asc is stored now."""
+
+        def job(transaction: Transaction) -> None:
+            row, known = _state(transaction, tree, name, filename)
+            if not known.has_sig:
+                transaction.execute(_save_file, row | {"has_sig": True})
+                transaction.change(tree, name)
+
+        self.writer.write(job)
+
     def used(self, tree: str, name: str, filename: str) -> None:
         """Somebody read it just now. Kept in memory and written with the next change, or within half a minute."""
         with self._used_guard:
@@ -238,7 +249,7 @@ class Fetched(Database):
     def least_recent(self, limit: int) -> list[FetchedFile]:
         """Stored files, the least recently used first."""
         self.writer.write(self.write_used)
-        return [_fetched(row) for row in self._rows(_least, size=limit)]
+        return [fetched_file(row) for row in self._rows(_least, size=limit)]
 
     def evicted(self, tree: str, name: str, filename: str) -> None:
         """The bytes are gone; what is known of the file stays."""
@@ -258,16 +269,16 @@ def _encode(page: UpstreamPage) -> bytes:
     return zstandard.compress(msgspec.json.encode(body, order="deterministic"), 3)
 
 
-def _fetched(row: Any) -> FetchedFile:
+def fetched_file(row: Any) -> FetchedFile:
     values = dict(row)
     del values["used"]
-    return FetchedFile(**{**values, "stored": bool(values["stored"])})
+    return FetchedFile(**{**values, "stored": bool(values["stored"]), "has_sig": bool(values["has_sig"])})
 
 
 def _state(transaction: Transaction, tree: str, name: str, filename: str) -> tuple[dict[str, Any], FetchedFile]:
     """The row as it is, or as it would begin."""
     row = transaction.row(_file, {"tree": tree, "name": name, "filename": filename})
     if row is not None:
-        return dict(row), _fetched(row)
+        return dict(row), fetched_file(row)
     known = FetchedFile(tree=tree, project=name, filename=filename)
     return msgspec.structs.asdict(known) | {"used": transaction.now}, known

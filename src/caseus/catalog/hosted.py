@@ -21,6 +21,7 @@ LEASE = 30.0
 """Seconds for which a claim holds a name unless it is renewed."""
 
 _f, _t, _c, _p = schema.files.c, schema.tombstones.c, schema.claims.c, schema.upstream_pages.c
+_m = schema.markers.c
 _tree: BindParameter[str] = bindparam("tree")
 _name: BindParameter[str] = bindparam("name")
 _filename: BindParameter[str] = bindparam("filename")
@@ -30,6 +31,7 @@ _knows = sql.Statement(
         select(_f.tree).where(_f.tree == _tree, _f.project == _name),
         select(_t.tree).where(_t.tree == _tree, _t.project == _name),
         select(_c.tree).where(_c.tree == _tree, _c.project == _name, _c.until > bindparam("now")),
+        select(_m.tree).where(_m.tree == _tree, _m.project == _name),
     ).limit(1)
 )
 _listed = union(
@@ -60,6 +62,7 @@ _drop_claim = sql.Statement(
 _drop_claims = sql.Statement(delete(schema.claims))
 _insert = sql.Statement(insert(schema.files))
 _bury = sql.Statement(insert(schema.tombstones))
+_unbury = sql.Statement(delete(schema.tombstones).where(_t.tree == _tree, _t.filename == _filename))
 _remove = sql.Statement(delete(schema.files).where(_f.tree == _tree, _f.filename == _filename))
 _set_yanked = sql.Statement(
     update(schema.files).where(_f.tree == _tree, _f.filename == _filename).values(yanked=bindparam("reason"))
@@ -103,7 +106,7 @@ class Hosted(Database):
     """Reads answer at once; writes return when they are durable."""
 
     def knows(self, tree: str, name: str) -> bool:
-        """Whether the name is ours: published, claimed or tombstoned."""
+        """Whether the name is ours: published, claimed, tombstoned, or marked in its folder."""
         return self._row(_knows, tree=tree, name=name, now=self.clock()) is not None
 
     def projects(self, tree: str) -> Iterator[str]:
@@ -228,10 +231,42 @@ class Hosted(Database):
                 name = {"tree": file.tree, "filename": file.filename}
                 if not transaction.execute(_remove, name):
                     raise NotFound(f"{file.filename} is no longer there")
-                grave = name | {"project": file.project, "sha256": file.sha256}
-                transaction.execute(_bury, grave | {"deleted": transaction.now, "reason": reason})
+                grave = Tombstone(
+                    tree=file.tree,
+                    project=file.project,
+                    filename=file.filename,
+                    sha256=file.sha256,
+                    deleted=transaction.now,
+                    reason=reason,
+                    yanked=file.yanked,
+                )
+                transaction.execute(_bury, msgspec.structs.asdict(grave))
                 transaction.change(file.tree, file.project)
                 transaction.journal("delete", actor=actor, detail=reason, **_subject(file))
+
+        self.writer.write(job)
+
+    def tombstone(self, tree: str, filename: str) -> Tombstone | None:
+        row = self._row(_tombstone, tree=tree, filename=filename)
+        return Tombstone(**dict(row)) if row else None
+
+    def forget(self, tree: str, filename: str, *, actor: str, owner: str | None = None) -> None:
+        """Take a tombstone away, so that the name can be used again. NotFound.
+
+        `owner`: who has a claim on the name from then on, so that the project stays ours until a file is published.
+        """
+
+        def job(transaction: Transaction) -> None:
+            name = {"tree": tree, "filename": filename}
+            grave = transaction.row(_tombstone, name)
+            if grave is None:
+                raise NotFound(f"no file {filename} was deleted here")
+            transaction.execute(_unbury, name)
+            subject = name | {"project": grave["project"], "sha256": grave["sha256"]}
+            if owner is not None:
+                transaction.execute(_set_claim, subject | {"owner": owner, "until": transaction.now + LEASE})
+            transaction.change(tree, grave["project"])
+            transaction.journal("forget", actor=actor, **subject)
 
         self.writer.write(job)
 

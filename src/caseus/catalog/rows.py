@@ -36,6 +36,13 @@ class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     deleted: float
     reason: str
+    yanked: str | None = None
+    """As the file was, for the case that it is put back where it lay."""
+
+
+REMOVED, CHANGED = "removed from the folder", "changed in the folder"
+"""Reasons of tombstones that a person's hand in the folder made, and whose bytes were gone then: that hand may put the
+same bytes back. What was deleted on purpose stays deleted."""
 
 
 class UpstreamPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +71,8 @@ class FetchedFile(msgspec.Struct, frozen=True, kw_only=True):
     """The file's Last-Modified at the upstream, Unix seconds, where it told one."""
     stored: bool = False
     """Whether the bytes should be in the store (they may have been deleted by hand)."""
+    has_sig: bool = False
+    """Whether a signature of it was fetched."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):

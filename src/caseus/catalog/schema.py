@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; known here so that a start needs alembic only where something is to do."""
 
 metadata = MetaData()
@@ -74,7 +74,16 @@ tombstones = Table(
     Column("sha256", String, nullable=False),
     Column("deleted", Float, nullable=False),
     Column("reason", String, nullable=False),
+    Column("yanked", String),
     Index("tombstones_project", "tree", "project"),
+)
+
+# A project whose folder has a marker, by which its name is ours.
+markers = Table(
+    "markers",
+    metadata,
+    Column("tree", String, primary_key=True),
+    Column("project", String, primary_key=True),
 )
 
 # An upload that runs: the name is `owner`'s until the lease ends.
@@ -115,6 +124,7 @@ fetched_files = Table(
     Column("modified", Float),
     Column("stored", Boolean, nullable=False),
     Column("used", Float, nullable=False),
+    Column("has_sig", Boolean, nullable=False, server_default=false()),
     Index("fetched_files_used", "stored", "used"),
 )
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
+from caseus.catalog.fetched import fetched_file
 from caseus.catalog.rows import CachedTree, FetchedFile, HostedFile, Tombstone, Totals
 from caseus.catalog.trouble import TROUBLE
 from caseus.catalog.writer import Transaction
@@ -216,14 +217,8 @@ class Upkeep(Database):
 
     def unused_since(self, before: float) -> list[FetchedFile]:
         """Stored files that nobody read after that moment, the least recently used first."""
-        return [_fetched(row) for row in self._rows(_unused, before=before)]
+        return [fetched_file(row) for row in self._rows(_unused, before=before)]
 
     def fetched_named(self, filename: str) -> list[FetchedFile]:
         """What is known of files of that name, of whichever upstream and project."""
-        return [_fetched(row) for row in self._rows(_fetched_named, filename=filename)]
-
-
-def _fetched(row: Any) -> FetchedFile:
-    values = dict(row)
-    del values["used"]
-    return FetchedFile(**{**values, "stored": bool(values["stored"])})
+        return [fetched_file(row) for row in self._rows(_fetched_named, filename=filename)]

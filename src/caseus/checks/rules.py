@@ -13,8 +13,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from caseus.checks.archive import look_into
+from caseus.checks.armour import check_signature
 from caseus.checks.form import Form
-from caseus.checks.limits import MAX_SIGNATURE, Contents, shown
+from caseus.checks.limits import Contents, shown
 from caseus.checks.metadata import CoreMetadata, parse_metadata
 from caseus.errors import Invalid
 from caseus.names import Filetype, ParsedFilename, check_filename, normalize, parse_filename
@@ -23,7 +24,6 @@ DIGEST_FIELDS = {"sha256_digest": "sha256", "blake2_256_digest": "blake2b_256", 
 """Field of the form to the name under which a store tells the digest."""
 
 _SINGLE = (":action", "protocol_version", "name", "version", "filetype", *DIGEST_FIELDS)
-_ARMOUR = b"-----BEGIN PGP SIGNATURE-----"
 
 T = TypeVar("T")
 
@@ -200,10 +200,10 @@ def requires_python(upload: Upload) -> Iterator[str]:
 def signature(upload: Upload) -> Iterator[str]:
     if upload.signature is None:
         return
-    if len(upload.signature) > MAX_SIGNATURE:
-        yield f"gpg_signature is larger than {MAX_SIGNATURE >> 10} KiB"
-    elif not (upload.signature.startswith(_ARMOUR) and upload.signature.isascii()):
-        yield "gpg_signature is not ASCII-armoured: make it with gpg --armor --detach-sign"
+    try:
+        check_signature(upload.signature)
+    except Invalid as error:
+        yield f"gpg_signature {error}: make it with gpg --armor --detach-sign"
 
 
 RULES: tuple[Rule, ...] = (

@@ -81,6 +81,9 @@ class Settings(Where):
         Serve cached files that their upstream no longer lists, to those who know their names.
     private
         Pattern of names that are never asked upstream, such as acme-*; may be repeated.
+    watch
+        Publish files that are copied into the data folder's files/main/PROJECT/, delete what is removed there, and heed
+        markers `.private`.
     read
         Who may read: `all` or `users` (default: all).
     publish
@@ -120,6 +123,7 @@ class Settings(Where):
     union: Texts = None
     keep_removed: Annotated[bool | None, Parameter(negative="")] = None
     private: Texts = None
+    watch: Annotated[bool | None, Parameter(negative="")] = None
     read: str | None = None
     publish: str | None = None
     passwd: str | None = None

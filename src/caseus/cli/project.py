@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from cyclopts import App
 
 from caseus.cli.common import (
     HERE,
+    Refused,
     Switch,
     Texts,
     Where,
@@ -20,11 +22,16 @@ from caseus.cli.common import (
     log_to_stderr,
     open_catalog,
 )
+from caseus.errors import NotFound
 
 if TYPE_CHECKING:
+    from caseus.catalog import Tombstone
     from caseus.publish import Publisher
+    from caseus.site import Site
 
-app = App(name="project", help="What was published here: yank, unyank, delete.")
+_MAIN = "main"
+
+app = App(name="project", help="What was published here: yank, unyank, delete, forget.")
 
 
 @app.command
@@ -105,8 +112,52 @@ def uploaders(project: str, /, *, add: Texts = None, remove: Texts = None, where
     print("\n".join(users) if users else f"everybody who may upload may do so to {name}")
 
 
+@app.command
+def forget(filename: str, /, *, yes: Switch = False, where: Where = HERE) -> None:
+    """Let a deleted filename be used again, and publish what lies under it in the folder.
+
+    Parameters
+    ----------
+    filename
+        A file that was deleted, or changed in the folder.
+    yes
+        Don't ask.
+    """
+    with _site(where) as opened:
+        from caseus.watch.intake import Intake
+
+        publisher = opened.indexes[_MAIN].publisher
+        grave = publisher.grave(filename)
+        confirm(f"Forget {filename}? Whoever locked it by its digest then finds other bytes there.", yes=yes)
+        intake = Intake(opened.catalog, opened.store, publisher)
+        failure = intake.forget(grave, actor=actor())
+        _report("forgot", [filename])
+        if not _is_ours(opened, grave):
+            text = (
+                f"caseus: nothing of {grave.project} is here now: upstreams are asked for it, but for what is `private`"
+            )
+            print(text, file=sys.stderr)
+        if failure is None:
+            _report("published", [filename])
+        elif not isinstance(failure, NotFound):
+            raise Refused(f"{filename} lies in the folder and was not published: {failure}")
+
+
+def _is_ours(opened: Site, grave: Tombstone) -> bool:
+    from caseus.names import NamePatterns, normalize
+
+    private = NamePatterns(opened.config.private)
+    return opened.catalog.knows(grave.tree, grave.project) or private.match(normalize(grave.project))
+
+
 @contextmanager
 def _publisher(where: Where) -> Iterator[Publisher]:
+    with _site(where) as opened:
+        yield opened.indexes[_MAIN].publisher
+
+
+@contextmanager
+def _site(where: Where) -> Iterator[Site]:
     config = load_config(where).config
     existing_root(config.root)
     log_to_stderr()
@@ -114,7 +165,7 @@ def _publisher(where: Where) -> Iterator[Publisher]:
 
     opened = site.build(config)
     try:
-        yield opened.indexes[site.MAIN].publisher
+        yield opened
     finally:
         opened.close()
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from caseus.checks.armour import check_signature
 from caseus.checks.limits import MAX_SIGNATURE
-from caseus.errors import CaseusError
+from caseus.errors import CaseusError, Invalid
 from caseus.importers.report import Damaged, TooBig
-from caseus.importers.signatures import is_armoured
 from caseus.model import File
 from caseus.upstream.digests import new_hash
 
@@ -81,7 +81,11 @@ def read_signature(path: Path | None) -> tuple[bytes | None, tuple[str, ...]]:
     if path is None:
         return None, ()
     data = read_small(path, MAX_SIGNATURE)
-    return (data, ()) if is_armoured(data) else (None, (_NO_SIGNATURE,))
+    try:
+        check_signature(data)
+    except Invalid:
+        return None, (_NO_SIGNATURE,)
+    return data, ()
 
 
 def unreadable(path: Path, error: OSError) -> Unreadable:

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from packaging.utils import NormalizedName
 
+from caseus.checks.armour import check_signature
 from caseus.checks.limits import MAX_SIGNATURE
-from caseus.errors import Busy, CaseusError, NotFound, Unavailable
+from caseus.errors import Busy, CaseusError, Invalid, NotFound, Unavailable
 from caseus.importers.report import Damaged, TooBig
-from caseus.importers.signatures import is_armoured
 from caseus.model import File
 from caseus.storage import Staged
 from caseus.upstream import NotContacted, NotModified, Origin, Page, Response, Unauthorized, Upstream
@@ -105,9 +105,10 @@ class Source:
         try:
             with self._upstream.fetch(file.sig_url or "", linked | self._files_from) as response:
                 data = response.body(MAX_SIGNATURE)
-        except NotFound:
+            check_signature(data)
+        except (NotFound, Invalid):
             return None
-        return data if is_armoured(data) else None
+        return data
 
     def patiently(self, act: Callable[[], T]) -> T:
         """What the other index fails to give may come with the next try; our own faults stay."""

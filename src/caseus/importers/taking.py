@@ -13,10 +13,11 @@ from caseus.checks.found import check_found
 from caseus.errors import Busy, CaseusError, Conflict, Invalid, NotFound, Unavailable
 from caseus.importers.report import Damaged, Outcome, Result, TooBig, refused
 from caseus.importers.shelf import STORED, Shelf
-from caseus.importers.signatures import NO_SIGNATURE
 from caseus.importers.source import Source, is_ours
 from caseus.model import File
 from caseus.upstream import NotContacted, Origin
+
+_NO_SIGNATURE = "the signature that is advertised there is absent or none: taken without it"
 
 
 class Job(NamedTuple):
@@ -68,7 +69,7 @@ class Taking:
             with staged.reader() as reader:
                 found = check_found(project, file.filename, reader, requires_python=file.requires_python)
             signature = self._source.signature(file, linked) if file.sig_url else None
-            remarks = (NO_SIGNATURE,) if file.sig_url and signature is None else ()
+            remarks = (_NO_SIGNATURE,) if file.sig_url and signature is None else ()
             result = self._shelf.put(
                 project, file, staged, found, signature=signature, uploaded=modified, remarks=remarks
             )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import random as randomness
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import structlog
@@ -15,14 +17,16 @@ from packaging.utils import NormalizedName
 from caseus.catalog import Catalog, FetchedFile, UpstreamPage
 from caseus.errors import NotFound, Unavailable
 from caseus.fill import Fills, Source
-from caseus.model import File, Project, Validity
+from caseus.model import File, Project, Signature, Validity
 from caseus.names import split_sidecar
-from caseus.proxy.pages import Freshness, Pages
+from caseus.proxy.pages import Cached, Freshness, Pages
 from caseus.proxy.sidecars import Sidecars
 from caseus.storage import Blob, fetched_tree
 from caseus.storage.blobs import FileBlob
 from caseus.storage.filesystem import FilesystemStorage
-from caseus.upstream import Upstream, linked_origins
+from caseus.upstream import Origin, Upstream, linked_origins
+
+_SIGNATURES_AT_ONCE = 8
 
 log: Any = structlog.get_logger(__name__)
 
@@ -51,8 +55,22 @@ class Proxy:
         # At most as long as it was fresh: who wants each page revalidated (0) gets that.
         freshness = Freshness(ttl, min(stale, ttl), random)
         self._pages = Pages(catalog, upstream, self.tree, freshness, clock=clock)
+        self._page: Callable[[NormalizedName], Cached] = self._pages.get
         self._fills = Fills(catalog, store, upstream, cache_bytes, clock=clock)
         self._sidecars = Sidecars(catalog, store, upstream, self._fills)
+
+    def refreshing(self) -> Self:
+        """The same upstream, of which every page is asked for when it is wanted, however fresh the one here is."""
+        return self._with(self._pages.ask)
+
+    def resting(self) -> Self:
+        """The same upstream as it was when its pages were last asked for, which nobody does here."""
+        return self._with(self._pages.kept)
+
+    def _with(self, page: Callable[[NormalizedName], Cached]) -> Self:
+        view = copy.copy(self)  # shares everything else, and belongs to the one that is closed
+        view._page = page
+        return view
 
     def clean(self) -> None:
         """Removes what dead processes left half fetched."""
@@ -66,7 +84,7 @@ class Proxy:
 
     def knows(self, name: NormalizedName) -> bool:
         try:
-            self._pages.get(name)
+            self._page(name)
         except NotFound:
             return False
         return True
@@ -76,7 +94,7 @@ class Proxy:
         return (NormalizedName(name) for name in self._catalog.projects(self.tree))
 
     def project(self, name: NormalizedName) -> Project:
-        page, until, stale = self._pages.get(name)
+        page, until, stale = self._page(name)
         facts = self._catalog.fetched_files(self.tree, name)  # after the page's serial: newer ones are only read again
         return Project(
             name=name,
@@ -93,7 +111,7 @@ class Proxy:
     def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
         base, ending = split_sidecar(filename)
         try:
-            page = self._pages.get(name).page
+            page = self._page(name).page
         except Unavailable:
             blob = self._kept(name, base, ending, start, stop)
             if blob is None:
@@ -103,15 +121,8 @@ class Proxy:
         file = next((file for file in files if file.filename == base), None)
         if file is None or ending == ".provenance":
             raise NotFound(f"the upstream lists no file {filename} of {name}")
-        source = Source(
-            tree=self.tree,
-            project=name,
-            filename=base,
-            url=file.url or "",  # a page that was imported tells none: the upstream has to answer once
-            hashes=file.hashes,
-            size=file.size,
-            linked=linked_origins(files),
-        )
+        # A page that was imported tells no URL: the upstream has to answer once.
+        source = self._source(name, file, file.url or "", linked_origins(files))
         if ending == ".metadata":
             blob = self._sidecars.stored_metadata(self.tree, name, base, start, stop)
             return blob or self._sidecars.metadata(source, file, start, stop)
@@ -129,6 +140,45 @@ class Proxy:
         if page is not None and page.status == "quarantined":
             return None
         return self._kept(name, *split_sidecar(filename), start, stop)
+
+    def fetch_signatures(self, name: NormalizedName) -> list[Signature]:
+        """Fetches the signature of each file in the cache that has none here, as the page that is kept lists it."""
+        try:
+            files = _offered(self._pages.kept(name).page)
+        except NotFound:
+            return []
+        listed, linked = {file.filename: file for file in files}, linked_origins(files)
+
+        def fetch(filename: str) -> Signature:
+            return self._fetch_signature(name, filename, listed.get(filename), linked)
+
+        facts = self._catalog.fetched_files(self.tree, name)
+        with ThreadPoolExecutor(_SIGNATURES_AT_ONCE, thread_name_prefix="signature") as threads:
+            return list(threads.map(fetch, sorted(filename for filename, fact in facts.items() if fact.stored)))
+
+    def _fetch_signature(
+        self, name: NormalizedName, filename: str, file: File | None, linked: frozenset[Origin]
+    ) -> Signature:
+        if file is None or file.url is None:
+            return Signature(filename, "none", "the upstream no longer lists the file")
+        try:
+            with self._sidecars.signature(self._source(name, file, file.url, linked), file, 0, None) as blob:
+                return Signature(filename, "here" if blob.stored else "fetched")
+        except NotFound:
+            return Signature(filename, "none")
+        except Unavailable as error:
+            return Signature(filename, "failed", str(error))
+
+    def _source(self, name: NormalizedName, file: File, url: str, linked: frozenset[Origin]) -> Source:
+        return Source(
+            tree=self.tree,
+            project=name,
+            filename=file.filename,
+            url=url,
+            hashes=file.hashes,
+            size=file.size,
+            linked=linked,
+        )
 
     def _file(self, source: Source, start: int, stop: int | None) -> Blob:
         blob = self._kept(source.project, source.filename, "", start, stop)
@@ -148,6 +198,8 @@ class Proxy:
         """What the cache has, whatever the upstream says."""
         if ending == ".metadata":
             return self._sidecars.stored_metadata(self.tree, name, filename, start, stop)
+        if ending == ".asc":
+            return self._sidecars.stored_signature(self.tree, name, filename, start, stop)
         stored = self._fills.stored(self.tree, name, filename) if not ending else None
         if stored is None:
             return None
@@ -179,6 +231,8 @@ def _seen(file: File, fact: FetchedFile | None) -> File:
         else:
             changes["hashes"] = {**file.hashes, "sha256": fact.sha256}
         changes["size"] = file.size if fact.size is None else fact.size
+    if file.gpg_sig is None and fact is not None and fact.has_sig:
+        changes["gpg_sig"] = True
     if file.upload_time is None and fact is not None and fact.modified is not None:
         changes["upload_time"] = datetime.fromtimestamp(fact.modified, UTC)
     return msgspec.structs.replace(file, **changes)

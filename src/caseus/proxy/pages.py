@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -37,10 +38,13 @@ log: Any = structlog.get_logger(__name__)
 
 
 class Cached(NamedTuple):
-    """A page, how long it may be used (Unix seconds), and whether it is an older one because the upstream fails."""
+    """A page, how long it may be used (Unix seconds), and whether it is an older one because the upstream fails.
+
+    `until` is None for one that is right for as long as nobody asks for another.
+    """
 
     page: UpstreamPage
-    until: float
+    until: float | None
     stale: bool
 
 
@@ -53,6 +57,17 @@ class Freshness(NamedTuple):
     ttl: float
     stale: float = 0.0
     random: Callable[[], float] = random.random
+
+    def until(self, page: UpstreamPage) -> float:
+        """When the page ends being fresh: as was said when it came, if it is not said otherwise now."""
+        return math.inf if math.isinf(self.ttl) else min(page.until, page.fetched + self.ttl)
+
+
+class _Asked(NamedTuple):
+    """`ticket`: drawn when the request began; `stale`: it failed, and there was an older page."""
+
+    ticket: int
+    stale: bool
 
 
 class Pages:
@@ -71,6 +86,7 @@ class Pages:
         self._unkept: Expiring[str, UpstreamPage] = Expiring(_MOST_UNKEPT, BACK_OFF)
         self._tickets = itertools.count()
         self._failures: Expiring[str, tuple[int, Unavailable]] = Expiring(_MOST_PAUSES, BACK_OFF)
+        self._asked: Expiring[str, _Asked] = Expiring(_MOST_PAUSES, BACK_OFF)
 
     def get(self, name: NormalizedName) -> Cached:
         """What the upstream says of the project. NotFound (with its validity), Unavailable (if nothing is there)."""
@@ -84,6 +100,33 @@ class Pages:
             if cached is None:
                 self._share_failure(name, ticket)
             return cached or self._ask(name, page)
+
+    def ask(self, name: NormalizedName) -> Cached:
+        """As `get`, but the upstream is asked now, whatever is fresh here, unless it is to be left alone.
+
+        Who waits while another asks is told the same if that request began after theirs.
+        """
+        ticket = next(self._tickets)
+        with self._locks.hold(name):
+            self._share_failure(name, ticket)
+            page, now = self._catalog.page(self._tree, name), self._clock()
+            asked = self._asked.get(name, now)
+            if page is not None and asked is not None and asked.value.ticket > ticket:
+                return Cached(page, now, asked.value.stale)
+            ticket = next(self._tickets)
+            cached = self._ask(name, page)
+            now = self._clock()
+            self._asked.put(name, _Asked(ticket, cached.stale), until=now + BACK_OFF)
+            return cached._replace(until=now)
+
+    def kept(self, name: NormalizedName) -> Cached:
+        """What the upstream said last, whenever that was: it is not asked. NotFound if there is nothing."""
+        serial = self._catalog.project_serial(self._tree, name)
+        page = self._catalog.page(self._tree, name)
+        if page is None:
+            absence = Validity(serials=((self._tree, name, serial),))
+            raise NotFound(f"nothing is known here of {name}: it was never asked for", absence)
+        return Cached(page, None, stale=False)
 
     def forget_absence(self, name: str) -> None:
         """The next request asks, whatever the upstream said last."""
@@ -104,12 +147,13 @@ class Pages:
             return Cached(unkept.value, unkept.until, stale=False)
         if page is None or page.fetched > now + _SKEW:
             return None
-        if now < page.until:
-            return Cached(page, page.until, stale=False)
+        until = self._freshness.until(page)
+        if now < until:
+            return Cached(page, until, stale=False)
         pauses = [pause.until for pause in (self._pauses.get(name, now), self._pauses.get("", now)) if pause]
         if pauses:
             return Cached(page, max(pauses), stale=True)
-        last = page.until + self._freshness.stale
+        last = until + self._freshness.stale
         if now < last and not self._failed_last(name) and self._refresher.add(name):
             return Cached(page, min(now + _GLANCE, last), stale=False)
         return None
@@ -128,7 +172,7 @@ class Pages:
         """In the background: as `get`, but nobody is given the page."""
         with self._locks.hold(name):
             page = self._catalog.page(self._tree, name)
-            if page is not None and self._clock() >= page.until:
+            if page is not None and self._clock() >= self._freshness.until(page):
                 self._ask(name, page)
 
     def _ask(self, name: NormalizedName, page: UpstreamPage | None) -> Cached:
@@ -195,6 +239,7 @@ class Pages:
         """It does answer, and about this project."""
         self._pauses.drop("")
         self._pauses.drop(name)
+        self._absent.drop(name)
 
 
 def _kept(page: Page, now: float, until: float) -> UpstreamPage:

@@ -13,6 +13,8 @@ import structlog
 
 from caseus.catalog import Catalog
 from caseus.checks.archive import read_wheel_metadata
+from caseus.checks.armour import check_signature
+from caseus.checks.limits import MAX_SIGNATURE
 from caseus.errors import CaseusError, Invalid, NotFound, Unavailable
 from caseus.fill import Fills, Source
 from caseus.model import File
@@ -27,9 +29,6 @@ from caseus.upstream.ranges import RangesRefused, open_ranged
 
 METADATA_LIMIT = 16 * 1024 * 1024
 """Bytes of a METADATA file, and of what is fetched of a wheel to read it."""
-
-_SIGNATURE_LIMIT = 256 * 1024
-_ARMOUR = b"-----BEGIN PGP SIGNATURE-----"
 
 log: Any = structlog.get_logger(__name__)
 
@@ -67,20 +66,30 @@ class Sidecars:
             self._catalog.save_fetched_metadata(source.tree, source.project, source.filename, sha256=digest)
         return _fresh(data, start, stop).with_sha256(digest)
 
+    def stored_signature(self, tree: str, project: str, filename: str, start: int, stop: int | None) -> Blob | None:
+        """The signature that was fetched before; None if there is none."""
+        try:
+            return self._store.open(file_key(tree, project, f"{filename}.asc"), start, stop)
+        except NotFound:
+            return None
+
     def signature(self, source: Source, file: File, start: int, stop: int | None) -> Blob:
-        """FILE.asc. NotFound if the upstream has none."""
+        """FILE.asc. NotFound if the upstream has none, Unavailable if what it has is none."""
         if file.gpg_sig is False:
             raise NotFound(f"{source.filename} has no signature")
         key = file_key(source.tree, source.project, f"{source.filename}.asc")
         with self._locks.hold(key):
+            blob = self.stored_signature(source.tree, source.project, source.filename, start, stop)
+            if blob is not None:
+                return blob
+            data = self._fetched(source, file.sig_url or f"{source.url}.asc", MAX_SIGNATURE)
             try:
-                return self._store.open(key, start, stop)
-            except NotFound:
-                pass
-            data = self._fetched(source, file.sig_url or f"{source.url}.asc", _SIGNATURE_LIMIT)
-            if not data.lstrip().startswith(_ARMOUR):
-                raise Unavailable(f"the upstream's signature of {source.filename} is none", kind="upstream")
+                check_signature(data)
+            except Invalid as error:
+                text = f"the upstream's signature of {source.filename} {error}: it was not kept"
+                raise Unavailable(text, kind="upstream") from None
             self._store.replace(key, io.BytesIO(data))
+            self._catalog.save_fetched_signature(source.tree, source.project, source.filename)
         return _fresh(data, start, stop)
 
     def _make_metadata(self, source: Source, file: File) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from caseus.render.home import HOME_POLICY, home_html
 from caseus.render.page import HTML, JSON, PLAIN_HTML, ContentType, Page, make_page
+from caseus.render.signatures import signatures_html, signatures_text
 from caseus.render.simple_html import list_html, project_html
 from caseus.render.simple_json import list_json, project_json
 
@@ -23,4 +24,6 @@ __all__ = [
     "make_page",
     "project_html",
     "project_json",
+    "signatures_html",
+    "signatures_text",
 ]

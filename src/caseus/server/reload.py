@@ -23,7 +23,7 @@ from caseus.web.metrics import Metrics
 Load = Callable[[], Loaded]
 """Flags, environment and file as at the start; CaseusError."""
 
-FIXED: Final = ("root", "host", "port", "bind", "bind_mode", "workers", "http2", "no_fsync")
+FIXED: Final = ("root", "host", "port", "bind", "bind_mode", "workers", "http2", "watch", "no_fsync")
 """Keys that are heeded at a start only."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")

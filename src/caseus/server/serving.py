@@ -37,7 +37,8 @@ class Serving:
         """As `Engine.run`."""
         self._swap.site.catalog.watch_serial()
         self._swap.site.publish()
-        self.engine.run(sockets, on_ready)
+        with self._swap.site.watching():
+            self.engine.run(sockets, on_ready)
 
     def close(self) -> None:
         self._swap.close()

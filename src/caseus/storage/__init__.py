@@ -24,6 +24,10 @@ def check_key(key: str) -> str:
     return key
 
 
+MARKERS = (".private", ".internal")
+"""Empty files in the folder of a project that make its name ours, put there by a person (`watch`)."""
+
+
 def hosted_tree(index: str) -> str:
     """The folder of what was published to an index: a prefix of keys and the tree's name in the catalog."""
     return f"files/{index}"
@@ -93,6 +97,10 @@ class Staged(Protocol):
     def write(self, data: bytes, /) -> None: ...
     def reader(self) -> BinaryIO:
         """What was written so far, seekable; close it before `commit`."""
+        ...
+
+    def stamp(self, time: float) -> None:
+        """Give the file its time (Unix seconds), where the store shows one; after the last write, before `sync`."""
         ...
 
     def sync(self) -> None:

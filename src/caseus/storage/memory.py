@@ -107,6 +107,9 @@ class MemoryStaged:
     def reader(self) -> BinaryIO:
         return io.BytesIO(self._data)
 
+    def stamp(self, time: float) -> None:
+        pass
+
     def sync(self) -> None:
         pass
 

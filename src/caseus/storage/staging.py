@@ -30,9 +30,18 @@ _ATTEMPTS = 100
 T = TypeVar("T")
 
 
-class _Hash(Protocol):
+class Hash(Protocol):
     def update(self, data: bytes, /) -> None: ...
     def hexdigest(self) -> str: ...
+
+
+def new_hashes() -> dict[str, Hash]:
+    """Those that are told of every published file, by their names."""
+    return {
+        "md5": hashlib.md5(usedforsecurity=False),
+        "sha256": hashlib.sha256(),
+        "blake2b_256": hashlib.blake2b(digest_size=32),
+    }
 
 
 def own_segments(key: str) -> list[str]:
@@ -80,6 +89,12 @@ def same_bytes(fd: int, name: str, folder: Folder) -> bool:
         return all(os.pread(fd, CHUNK, at) == os.pread(other, CHUNK, at) for at in range(0, ours.st_size, CHUNK))
     finally:
         os.close(other)
+
+
+def set_time(fd: int, time: float) -> None:
+    """Set when the open file was last changed; what no file system can hold becomes the nearest that one can."""
+    nanoseconds = max(-(1 << 63), min(round(time * 1e9), (1 << 63) - 1))
+    os.utime(fd, ns=(nanoseconds, nanoseconds))
 
 
 class Temporary:
@@ -149,11 +164,7 @@ class FilesystemStaged:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._hashes: dict[str, _Hash] = {
-            "md5": hashlib.md5(usedforsecurity=False),
-            "sha256": hashlib.sha256(),
-            "blake2b_256": hashlib.blake2b(digest_size=32),
-        }
+        self._hashes = new_hashes()
         self._size = 0
         self._synced = False
         self._named = False
@@ -177,6 +188,11 @@ class FilesystemStaged:
     def reader(self) -> BinaryIO:
         with told("read a file"):
             return io.BufferedReader(_PositionalReader(os.dup(self._temporary.fd)))
+
+    def stamp(self, time: float) -> None:
+        with told("write a file"):
+            set_time(self._temporary.fd, time)
+        self._synced = False
 
     def sync(self) -> None:
         if not self._synced:

@@ -20,7 +20,7 @@ from caseus import __version__
 from caseus.catalog import Catalog, HostedFile
 from caseus.errors import Unavailable
 from caseus.packages import PackageLists
-from caseus.storage import file_key, packages_key
+from caseus.storage import MARKERS, file_key, packages_key
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.upkeep import manifest as manifests
 from caseus.upkeep.copying import copy, digest_of, size_of
@@ -86,6 +86,7 @@ class Backup:
             self._refuse_older(catalog.serial())
             self._progress.begin("copying", catalog.totals().files)
             damages = list(self._bring(catalog, store))
+            self._bring_markers(catalog, store)
             self._write_lists(catalog, store)
             self._progress.begin("verifying", count_files(catalog))
             damages += self._mend(catalog, store, {damage.key for damage in damages})
@@ -132,6 +133,14 @@ class Backup:
                     self._digests[key] = digest
             self._progress.step()
 
+    def _bring_markers(self, catalog: Catalog, store: FilesystemStorage) -> None:
+        """Those that the catalog knows of, if they are still there."""
+        for tree, project in catalog.all_marked():
+            for marker in MARKERS:
+                key = file_key(tree, project, marker)
+                if copy(self._source, store, key, None) is None:
+                    self._digests[key] = digest_of(store, key) or ""
+
     def _has(self, store: FilesystemStorage, file: HostedFile, key: str, sha256: str | None) -> bool:
         """A filename never gets other bytes, so that the length tells; where that is wrong, `_mend` finds it."""
         if key.endswith(f"/{file.filename}"):
@@ -145,7 +154,9 @@ class Backup:
         for tree, project in catalog.hosted_changes(0):
             if not lists.is_current(tree, project):
                 lists.write([(tree, project)])
-            self._digests[packages_key(tree, project)] = digest_of(store, packages_key(tree, project)) or ""
+            digest = digest_of(store, packages_key(tree, project))
+            if digest is not None:  # there is none of a name that is only reserved
+                self._digests[packages_key(tree, project)] = digest
 
     def _mend(self, catalog: Catalog, store: FilesystemStorage, known: set[str]) -> Iterator[Damage]:
         """Read the backup through; what its own disk damaged is copied again. The damages that are not known yet."""

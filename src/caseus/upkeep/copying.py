@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 from caseus.errors import CaseusError, NotFound
 from caseus.storage.filesystem import FilesystemStorage
@@ -20,6 +21,7 @@ def copy(source: FilesystemStorage, target: FilesystemStorage, key: str, sha256:
             with source.open(key) as blob:
                 while data := blob.read():
                     staged.write(data)
+                staged.stamp(os.fstat(blob.fileno()).st_mtime)
         except NotFound:
             return Damage("missing", key, "it is not there to be copied")
         actual = staged.digests["sha256"]

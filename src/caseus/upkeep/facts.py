@@ -47,6 +47,7 @@ def tombstone(tree: str, project: str, line: Line) -> Tombstone:
         sha256=sha256_of(line.hash) or "",
         deleted=line.deleted or 0.0,
         reason=line.deleted_reason or "",
+        yanked=line.yanked_reason,
     )
 
 

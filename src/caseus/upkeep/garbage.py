@@ -23,9 +23,11 @@ from caseus.fill.fills import FOLDER as FILL
 from caseus.fill.part import Part
 from caseus.names import split_sidecar
 from caseus.packages import read_lines
+from caseus.storage import MARKERS
 from caseus.storage.filesystem import ORPHANS, FilesystemStorage
 from caseus.storage.staging import INCOMING
 from caseus.upkeep.holding import holding
+from caseus.verify import is_put_back
 
 DEFAULT_AGE = 86_400.0
 """Seconds for which bytes are left alone."""
@@ -85,10 +87,13 @@ class Collector:
             graves = {grave.filename: grave for grave in self._catalog.tombstones(tree, project)}
             names = [key.rpartition("/")[2] for key in keys]
             listed = self._listed(folder) if _LIST in names else frozenset()
+            put_back = {name for name in names if name in graves and is_put_back(self._store, graves[name])}
             for name in names:
                 self._seen()
                 key = f"{folder}/{name}"
                 base, ending = split_sidecar(name)
+                if name in MARKERS or base in put_back:
+                    continue  # somebody's, who has not said yet what is to become of it
                 if name == _LIST:
                     if not rows and not graves and not listed:
                         yield from self._take("list", key, partial(self._drop_list, tree, project, key))

@@ -12,7 +12,7 @@ from caseus.catalog import Catalog, HostedFile
 from caseus.errors import CaseusError, Invalid, NotFound
 from caseus.names import check_index_name, is_normalized, split_sidecar
 from caseus.packages import Line, PackageLists, read_lines
-from caseus.storage import file_key, packages_key
+from caseus.storage import MARKERS, file_key, packages_key
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.upkeep import facts
 from caseus.verify import Damage, Kind, compare
@@ -72,11 +72,14 @@ class Gatherer:
         lines = self._lines(tree, project) if _LIST in names else {}
         graves = [facts.tombstone(tree, project, line) for line in lines.values() if line.deleted is not None]
         files = [self._listed(tree, project, line) for line in lines.values() if line.deleted is None]
-        rest = [name for name in names if name != _LIST and split_sidecar(name)[0] not in lines]
+        others = (_LIST, *MARKERS)
+        rest = [name for name in names if name not in others and split_sidecar(name)[0] not in lines]
         files += [self._unknown(tree, project, name, names) for name in rest]
         taken = self._catalog.reinstate([file for file in files if file is not None], graves, actor=self._actor)
         for name in taken:
             self._damage("extra", file_key(tree, project, name), "not taken: another project has a file of that name")
+        if not set(MARKERS).isdisjoint(names):
+            self._catalog.mark(tree, project, marked=True, actor=self._actor)
         if not self._lists.is_current(tree, project):
             self._store.keep_aside(packages_key(tree, project))  # it may tell an expert more than we understood
             self._lists.write([(tree, project)])

@@ -9,7 +9,7 @@ import os
 import msgspec
 
 from caseus.catalog import Catalog, HostedFile
-from caseus.checks.archive import read_metadata
+from caseus.checks.archive import look_into
 from caseus.errors import CaseusError
 from caseus.fill.eviction import Evictor
 from caseus.fill.fills import FOLDER as FILL
@@ -52,6 +52,8 @@ class Repairer:
             return False, "can't be repaired: run `caseus reindex`, or restore a backup"
         if damage.kind == "extra":
             return False, "left to `caseus gc`"
+        if damage.kind == "changed":
+            return False, "left to you: delete it, or run `caseus project forget`"
         folder, _, name = damage.key.rpartition("/")
         tree, _, project = folder.rpartition("/")
         if damage.kind == "outdated":
@@ -85,8 +87,8 @@ class Repairer:
         with self._store.open(key_of_wheel) as blob, os.fdopen(os.dup(blob.fileno()), "rb") as wheel:
             if hashlib.file_digest(wheel, "sha256").hexdigest() != row.sha256:
                 return False, _BACKUP
-            metadata = read_metadata(row.filename, wheel)
-        if hashlib.sha256(metadata).hexdigest() != row.metadata_sha256:
+            metadata = look_into(row.filename, wheel).metadata  # whatever an upload of the wheel would be refused for
+        if metadata is None or hashlib.sha256(metadata).hexdigest() != row.metadata_sha256:
             return False, _BACKUP
         self._store.replace(key, io.BytesIO(metadata))
         return True, "made again from the wheel"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import structlog
-from packaging.utils import NormalizedName
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
@@ -31,6 +30,7 @@ from caseus.web.negotiate import choose_type
 from caseus.web.pages import Key, Pages, page_answer
 from caseus.web.paths import METHODS, Kind, Redirect, Route, parse_path, prefix_of, strip_prefix
 from caseus.web.request import Request
+from caseus.web.signatures import SignatureUpdates
 from caseus.web.threads import Threads, in_thread
 from caseus.web.upload import Uploads
 
@@ -64,9 +64,12 @@ class App:
         self._threads = Threads()
         self._logins = 0
         self._clock = site.catalog.clock
-        indexes = {name: hosted.index for name, hosted in site.indexes.items()}
-        self._pages = Pages(site.catalog, indexes, self._threads, clock=self._clock)
+        self._indexes = {name: hosted.index for name, hosted in site.indexes.items()} | {
+            f"{name}/{view}": index for name, hosted in site.indexes.items() for view, index in hosted.views.items()
+        }
+        self._pages = Pages(site.catalog, self._indexes, self._threads, clock=self._clock)
         self._files = Files(self._threads, private=self._private)
+        self._signatures = SignatureUpdates(self._threads)
         self._uploads = Uploads(self._threads, max_file_bytes=site.config.max_file_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,16 +183,24 @@ class App:
             )  # where everybody may read, stale credentials of a .netrc are no fault
         return await self._read(request, found, hosted, receive, send)
 
+    def index_of(self, route: Route) -> str:
+        """The index that a route means, or a view of it; no index itself has a name with a slash."""
+        index = route.index or HOME_INDEX
+        return f"{index}/{route.view}" if route.view else index
+
     async def _read(
         self, request: Request, route: Route, hosted: HostedIndex, receive: Receive, send: Send
     ) -> Answer | None:
         index = route.index or HOME_INDEX
         if route.kind == "home":
             return self._home(request, index)
-        if route.kind in ("list", "project"):
-            return await self._page(request, index, route.project)
+        if route.kind in ("list", "view", "project"):
+            return await self._page(request, route)
+        if route.kind == "signatures":
+            return await self._signatures.answer(request, hosted.signatures, route.project)
         if route.kind == "file":
-            await self._files.serve(request, Asked(hosted.index, route.project, route.filename), receive, send)
+            asked = Asked(self._indexes[self.index_of(route)], route.project, route.filename)
+            await self._files.serve(request, asked, receive, send)
             return None
         raise AssertionError(route.kind)
 
@@ -211,7 +222,7 @@ class App:
         principal.require(right)
         return principal
 
-    async def _page(self, request: Request, index: str, project: NormalizedName) -> Answer:
+    async def _page(self, request: Request, route: Route) -> Answer:
         chosen = choose_type(request.headers.get("accept"), request.query)
         if chosen is None:
             raise Refusal(
@@ -220,7 +231,10 @@ class App:
                 "application/vnd.pypi.simple.v1+html or text/html",
                 *vary("Accept", private=False),
             )
-        ready, request.cache = await self._pages.get(Key(index, project, chosen))
+        key = Key(self.index_of(route), route.project, chosen)
+        if route.view == "refresh":
+            await self._pages.settle(key)
+        ready, request.cache = await self._pages.get(key)
         return page_answer(ready, request.headers, now=self._clock(), private=self._private)
 
     def _home(self, request: Request, index: str) -> Answer:

@@ -15,7 +15,8 @@ def page_headers(*, hosted: bool, validity: Validity, now: float, private: bool)
     """Cache-Control and its companions of a page.
 
     Of a project published here `no-cache`: a release is visible to the next install. Of a proxied one what is left of
-    its freshness; of an older answer, given because the upstream failed, nothing, and it is marked.
+    its freshness, and `no-cache` where only another request ends that; of an older answer, given because the upstream
+    failed, nothing, and it is marked.
     """
     headers: list[tuple[str, str]] = []
     if validity.stale:
@@ -23,11 +24,10 @@ def page_headers(*, hosted: bool, validity: Validity, now: float, private: bool)
         headers.append(("X-Caseus-Stale", "1"))
         if validity.fetched is not None:
             headers.append(("Age", str(max(0, int(now - validity.fetched)))))
-    elif hosted:
+    elif hosted or validity.until is None:
         control = "no-cache"
     else:
-        left = FRESH_AT_MOST if validity.until is None else min(FRESH_AT_MOST, int(validity.until - now))
-        control = f"max-age={max(0, left)}"
+        control = f"max-age={max(0, int(min(FRESH_AT_MOST, validity.until - now)))}"
     return [("Cache-Control", scoped(control, private=private)), *headers]
 
 

@@ -44,6 +44,10 @@ class TrustedProxies:
             ip_network(net, strict=False) for net in told if net != UNIX
         )
 
+    def __bool__(self) -> bool:
+        """Whether anybody is believed."""
+        return self._unix or bool(self.networks)
+
     def __contains__(self, address: str) -> bool:
         if address == UNIX:
             return self._unix

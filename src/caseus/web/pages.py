@@ -97,6 +97,12 @@ class Pages:
         ready = await self._render(key, serial)
         return ready, "stale" if ready.validity.stale else "miss"
 
+    async def settle(self, key: Key) -> None:
+        """Waits for a rendering of the page that is under way, for who must not share one that began before."""
+        running = [task for (other, _), task in self._rendering.items() if other == key]
+        if running:
+            await asyncio.wait(running)
+
     async def _is_right(self, key: Key, ready: Ready, serial: int) -> bool:
         now, validity = self._clock(), ready.validity
         if validity.until is not None and now >= validity.until:

@@ -17,13 +17,19 @@ from packaging.utils import NormalizedName
 from caseus.errors import Invalid
 from caseus.names import RESERVED_SEGMENTS, check_filename, normalize, parse_filename, split_sidecar
 
-Kind = Literal["home", "list", "project", "file", "upload", "livez", "readyz", "metrics"]
+Kind = Literal["home", "list", "view", "project", "file", "signatures", "upload", "livez", "readyz", "metrics"]
+"""`view`: the list of projects as a view has it, where nothing is uploaded to."""
+
+View = Literal["", "refresh", "norefresh"]
+"""How an index is seen: as it is, asked for anew each time, as it was when it was last asked for."""
 
 METHODS: dict[Kind, tuple[str, ...]] = {
     "home": ("GET", "HEAD", "POST"),
     "list": ("GET", "HEAD", "POST"),
+    "view": ("GET", "HEAD"),
     "project": ("GET", "HEAD"),
     "file": ("GET", "HEAD"),
+    "signatures": ("GET",),
     "upload": ("POST",),
     "livez": ("GET", "HEAD"),
     "readyz": ("GET", "HEAD"),
@@ -43,6 +49,7 @@ class Route(msgspec.Struct, frozen=True):
     index: str | None = None
     project: NormalizedName = NormalizedName("")
     filename: str = ""
+    view: View = ""
 
 
 class Redirect(msgspec.Struct, frozen=True):
@@ -112,16 +119,14 @@ def _in_index(index: str | None, segments: list[str]) -> Route | Redirect | None
             return Route("upload", index)
         case ["legacy"]:
             return Redirect("legacy/", "upload")
-        case ["simple", ""]:
-            return Route("list", index)
-        case ["simple"]:
-            return Redirect("simple/", "list")
-        case ["simple", name]:
-            return _project(index, name, slash=False)
-        case ["simple", name, ""]:
-            return _project(index, name, slash=True)
-        case ["simple", name, filename]:
-            return _file(index, name, filename)
+        case ["simple", *rest]:
+            return _in_view(index, "", rest)
+        case ["refresh" | "norefresh" as view, *rest]:
+            return _in_view(index, view, rest)
+        case ["gpgupdate", name]:
+            return _project(index, name, slash=False, kind="signatures")
+        case ["gpgupdate", name, ""]:
+            return _project(index, name, slash=True, kind="signatures")
         case _:
             return None
 
@@ -135,26 +140,44 @@ def _aliased(segments: list[str], alias: Callable[[str], str | None]) -> Route |
             return _in_index(index, ["simple", *rest]) if rest else Redirect("+simple/", "list")
         case [user, name, "+f", _, _, filename] if index := alias(f"{user}/{name}"):
             try:
-                return _file(index, parse_filename(split_sidecar(filename)[0]).project, filename)
+                return _file(index, parse_filename(split_sidecar(filename)[0]).project, filename, "")
             except Invalid:
                 return None
         case _:
             return None
 
 
-def _project(index: str | None, name: str, *, slash: bool) -> Route | Redirect | None:
+def _in_view(index: str | None, view: View, segments: list[str]) -> Route | Redirect | None:
+    match segments:
+        case []:
+            return Redirect(f"{view or 'simple'}/", "view" if view else "list")
+        case [""]:
+            return Route("view" if view else "list", index, view=view)
+        case [name]:
+            return _project(index, name, slash=False, view=view)
+        case [name, ""]:
+            return _project(index, name, slash=True, view=view)
+        case [name, filename]:
+            return _file(index, name, filename, view)
+        case _:
+            return None
+
+
+def _project(
+    index: str | None, name: str, *, slash: bool, view: View = "", kind: Literal["project", "signatures"] = "project"
+) -> Route | Redirect | None:
     try:
         project = normalize(name)
     except Invalid:
         return None
     if not slash:  # /simple/Foo: relative to /simple/
-        return Redirect(f"{project}/", "project")
+        return Redirect(f"{project}/", kind)
     if project != name:  # /simple/Foo/: relative to itself
-        return Redirect(f"../{project}/", "project")
-    return Route("project", index, project)
+        return Redirect(f"../{project}/", kind)
+    return Route(kind, index, project, view=view)
 
 
-def _file(index: str | None, name: str, filename: str) -> Route | Redirect | None:
+def _file(index: str | None, name: str, filename: str, view: View) -> Route | Redirect | None:
     try:
         project = normalize(name)
         check_filename(split_sidecar(filename)[0])
@@ -162,4 +185,4 @@ def _file(index: str | None, name: str, filename: str) -> Route | Redirect | Non
         return None
     if project != name:
         return Redirect(f"../{project}/{quote(filename, safe='')}", "file")
-    return Route("file", index, project, filename)
+    return Route("file", index, project, filename, view)

@@ -23,9 +23,10 @@ class Threads:
         self.files = ThreadPoolExecutor(8, thread_name_prefix="file")  # disk reads, never wait for others
         self.uploads = ThreadPoolExecutor(16, thread_name_prefix="upload")  # write, hash, check, publish
         self.people = ThreadPoolExecutor(4, thread_name_prefix="people")  # passwords
+        self.signatures = ThreadPoolExecutor(1, thread_name_prefix="signatures")  # many requests to an upstream each
 
     def close(self) -> None:
-        for pool in (self.pages, self.opens, self.files, self.uploads, self.people):
+        for pool in (self.pages, self.opens, self.files, self.uploads, self.people, self.signatures):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
