@@ -1,7 +1,8 @@
 """`make bench`: how fast pages and files are served, over keep-alive connections of a small asyncio client.
 
 Without URLs it starts a server of its own and publishes a package to it. The client shares the machine with the server
-and is plain Python: the numbers compare builds of caseus, not caseus with others.
+and is plain Python: the numbers compare builds of caseus, not caseus with others. `python -m bench export` measures
+static files, beside dumb-pypi.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class Result(NamedTuple):
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["export"]:
+        from bench import export
+
+        return export.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("urls", nargs="*", help="what to get (default: of a server started here)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each is measured (default: 5)")

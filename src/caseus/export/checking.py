@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
 
 from caseus.errors import NotFound
 from caseus.export.exporting import refuse_bad
 from caseus.export.files import is_placed
-from caseus.export.live import LivePages
 from caseus.export.options import Options
 from caseus.export.run import Run
 from caseus.export.scan import scan
@@ -21,6 +20,9 @@ from caseus.export.state import KEY
 from caseus.export.target import FolderTarget, StoredTarget, Target
 from caseus.export.writing import decompressed, without_moment
 from caseus.storage import Storage
+
+if TYPE_CHECKING:
+    from caseus.export.live import LivePages  # loads the catalog, which few exports need
 
 Kind = Literal["missing", "different", "extra"]
 
