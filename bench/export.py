@@ -1,8 +1,8 @@
 """`python -m bench export`: static files, beside the real dumb-pypi, of the same lists, in turns.
 
-Medians of the wall time and of the largest process's peak; then, in runs of their own, the peak of all processes
-together, what they share counted once. Runs that follow each other share the machine's state, whatever else runs there:
-the ratios are what counts.
+Medians of the time, of the processors' time, and of the largest process's peak; then, in runs of their own, the peak of
+all processes together, what they share counted once. Runs that follow each other share the machine's state, whatever
+else runs there: the ratios are what counts. Where others keep the cores busy, that of the processors' time tells more.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ _LOOK = 0.02  # seconds between two looks at the memory of all processes
 
 
 class Run(NamedTuple):
-    """`peak`: bytes of the largest process; `together`: of all, 0 where nobody looked."""
+    """`cpu`: seconds of all processes; `peak`: bytes of the largest; `together`: of all, 0 where nobody looked."""
 
     seconds: float
+    cpu: float
     peak: int
     together: int = 0
 
@@ -63,7 +64,7 @@ class Tool(NamedTuple):
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode or said:
             sys.exit(f"bench: {self.name} ended with {process.returncode}: {said[-500:].decode(errors='replace')}")
-        return Run(seconds, usage.ru_maxrss * 1024, together)
+        return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, together)
 
 
 def main(words: Sequence[str]) -> int:
@@ -71,11 +72,12 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--files", type=int, action="append", help="how many (default: 10000 and 100000)")
     parser.add_argument("--alone", type=int, action="append", help="how many without dumb-pypi (default: 1000000)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each (default: 3)")
+    parser.add_argument("--folder", type=Path, help="where trees are made (default: the system's for temporary files)")
     options = parser.parse_args(words)
     print(f"{len(os.sched_getaffinity(0))} cores, Python {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f}\n")
-    print("| files | run | dumb-pypi | caseus | times as fast | of its memory | all processes |")
-    print("|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(prefix="caseus-bench-") as folder:
+    print("| files | run | dumb-pypi | caseus | times as fast | by processors' time | of its memory | all processes |")
+    print("|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="caseus-bench-", dir=options.folder) as folder:
         for count in options.files or (() if options.alone else (10_000, 100_000)):
             measure(Path(folder), count, options.rounds, beside=True)
         for count in options.alone or (() if options.files else (1_000_000,)):
@@ -117,20 +119,26 @@ def tell(
             if fresh:
                 shutil.rmtree(tool.folder, ignore_errors=True)
             runs[tool.name].append(tool.run(ways[number % len(ways)], look=number == rounds))
-    cells, found = [], []
-    for tool in tools:
-        timed, looked = runs[tool.name][:-1], runs[tool.name][-1]
-        seconds = statistics.median(run.seconds for run in timed)
-        peak = statistics.median(run.peak for run in timed)
-        found.append((seconds, peak, looked.together))
-        cells.append(f"{seconds:.2f} s, {peak / MIB:.0f} MiB")
+    found = [_median(runs[tool.name]) for tool in tools]
+    cells = [f"{run.seconds:.2f} s ({run.cpu:.2f} s), {run.peak / MIB:.0f} MiB" for run in found]
     if len(found) == 2:
-        (seconds, peak, together), (ours, our_peak, our_together) = found
-        ratio, share = f"{seconds / ours:.1f}", f"{our_peak / peak:.2f}"
-        summed = f"{our_together / MIB:.0f} of {together / MIB:.0f} MiB: {our_together / together:.2f}"
+        theirs, ours = found
+        cells += [
+            f"{theirs.seconds / ours.seconds:.1f}",
+            f"{theirs.cpu / ours.cpu:.1f}",
+            f"{ours.peak / theirs.peak:.2f}",
+        ]
+        cells += [f"{ours.together / theirs.together:.2f}: {ours.together / MIB:.0f} MiB"]
     else:
-        cells, ratio, share, summed = ["", *cells], "", "", f"{found[0][2] / MIB:.0f} MiB"
-    print(f"| {count:,} | {what} | {cells[0]} | {cells[1]} | {ratio} | {share} | {summed} |", flush=True)
+        cells = ["", *cells, "", "", "", f"{found[0].together / MIB:.0f} MiB"]
+    print(f"| {count:,} | {what} | {' | '.join(cells)} |", flush=True)
+
+
+def _median(runs: Sequence[Run]) -> Run:
+    """Of the last one only what all had together."""
+    *timed, looked = runs
+    seconds, cpu, peak = (statistics.median(column) for column in list(zip(*timed, strict=True))[:3])
+    return Run(seconds, cpu, int(peak), looked.together)
 
 
 def write_lists(folder: Path, count: int) -> tuple[Path, Path]:

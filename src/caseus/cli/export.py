@@ -6,6 +6,7 @@ It has dumb-pypi's flags as they are, and a parser of its own that loads fast: s
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str], *, program: str = "caseus export", quiet: bool = False) -> int:
     """Its exit code; Refused where lines were bad, UsageError, and whatever `export` raises."""
     flags = parser(program).parse_args(arguments)
+    gc.disable()  # there are no cycles in what grows
     options = _options(flags)
     if flags.index is not None:
         from caseus.cli.export_sources import as_configured

@@ -12,7 +12,6 @@ from caseus import __version__
 from caseus.export import workers
 from caseus.export.classic import PAGE_ENTRIES, changelog_page, changelog_row, home_page, list_page, not_found_page
 from caseus.export.entries import decode_row, owner
-from caseus.export.feeds import Feeds
 from caseus.export.found import Links
 from caseus.export.options import Options
 from caseus.export.scan import Scan
@@ -62,6 +61,8 @@ class Lists:
 
     def feeds(self, scan: Scan, newest_first: Sequence[int]) -> None:
         """`rss/`."""
+        from caseus.export.feeds import Feeds
+
         feeds = Feeds(self._options)
         self._put("rss/updates.xml", feeds.updates(scan, newest_first))
         self._put("rss/packages.xml", feeds.packages(scan))

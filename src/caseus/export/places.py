@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -108,6 +107,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _exchange(one: Path, other: Path) -> None:
     """Both folders change places in one step: whoever looks sees the one or the other. Unavailable."""
+    import ctypes
+
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         raise Unavailable("this system can't exchange folders: leave out --atomic", kind="local")

@@ -150,11 +150,13 @@ class FolderTarget:
 
     def _make(self, folder: str) -> None:
         if folder:
-            with suppress(FileExistsError):
-                try:
-                    os.mkdir(self._at + folder)
-                except FileNotFoundError:
-                    self._make(folder.rpartition("/")[0])
+            try:
+                os.mkdir(self._at + folder)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                self._make(folder.rpartition("/")[0])
+                with suppress(FileExistsError):  # another process may have been faster
                     os.mkdir(self._at + folder)
         self._made = folder
 
