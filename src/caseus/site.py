@@ -74,6 +74,11 @@ class Site:
         if self._live is not None:
             self._live.start()
 
+    def stop_publishing(self) -> None:
+        """What was not written yet is, soon."""
+        if self._live is not None:
+            self._live.halt()
+
     @contextmanager
     def watching(self) -> Iterator[None]:
         """While it lasts, what people do in the folders of files is taken over, if the configuration says so."""

@@ -109,9 +109,13 @@ class LiveTree:
             self._thread = threading.Thread(target=self._run, name="caseus-publish", daemon=True)
             self._thread.start()
 
-    def stop(self) -> None:
-        """Write what is not written yet, and end."""
+    def halt(self) -> None:
+        """Write what is not written yet, and end, soon."""
         self._stopping.set()
+
+    def stop(self) -> None:
+        """As `halt`, and wait for the end."""
+        self.halt()
         if self._thread is not None:
             self._thread.join()
 
@@ -134,13 +138,15 @@ class LiveTree:
 
     def _follow(self, target: FolderTarget) -> None:
         """Until it is stopped; once more then."""
-        done = self._written(target)
+        done: int | None = None
         while True:
             last = self._stopping.is_set()
             serial = self._catalog.serial()
-            if done is None or serial != done:
+            if serial != done:
                 if not last:
                     serial = self._settled(serial)
+                done = self._written(target)  # again each time: somebody may have emptied the folder
+            if serial != done:
                 self._pages.write(target, 0 if done is None or serial < done else done)
                 state = _State(serial=serial, look=self._pages.look)
                 target.write(LIVE_KEY, msgspec.msgpack.encode(state))

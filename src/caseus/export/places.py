@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -103,6 +104,24 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def check_publishable(folder: Path, root: Path) -> None:
+    """Whether a server with the data folder `root` can keep pages there; it is made. Invalid, Unavailable."""
+    real, data = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
+    if real == data or data in real.parents:
+        raise Invalid(f"publish: {folder} is in the data folder {root}: give a folder of its own")
+    if real in data.parents:
+        raise Invalid(f"publish: {folder} has the data folder {root} in it, with its users: give a folder of its own")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, prefix=".caseus-publish-"):
+            pass
+    except OSError as error:
+        raise Unavailable(
+            f"publish: can't write to {folder}: {error.strerror}: make it a folder that this user may write to",
+            kind="local",
+        ) from None
 
 
 def _exchange(one: Path, other: Path) -> None:

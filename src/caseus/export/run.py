@@ -76,6 +76,11 @@ class Run:
         state = self._state
         return memory_of(state) if state is not None and state.source and state.pages == self._digests[0] else None
 
+    @property
+    def knows_all(self) -> bool:
+        """Whether the last run's own notes tell all that is here, so that no list of an earlier run tells more."""
+        return self._state is not None and self._is_sure and bool(self._state.source)
+
     def plan(self, found: Scan, previous: Scan | None) -> Plan:
         """`previous`: the list of an earlier run, which may have written to another place."""
         state = self._state
@@ -115,7 +120,7 @@ class Run:
             counts = [each.counts for each in built]
             lists.names([name for name, _ in listed])
             if self._options.changelog:
-                counts.append(lists.changelog(found, newest, self._jobs))
+                counts.append(lists.changelog(found, newest, self._jobs, self._changelog))
             if self._options.rss:
                 lists.feeds(found, newest)
             lists.home(listed)
@@ -123,10 +128,16 @@ class Run:
             counts.append(Counts(written=1) if write_packages(self._target, parts) else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
-        self._remember(found, source, projects, plan, lists.keys)
+        self._remember(found, source, projects, plan, lists)
         if not self._target.empty:
             self._target.delete(RUNNING)
         return _report(list(projects.values()), total([*counts, lists.writer.counts]))
+
+    @property
+    def _changelog(self) -> Sequence[bytes]:
+        """Digests of its pages, as far as they are as the last run left them."""
+        state = self._state
+        return state.changelog if state is not None and self._is_sure and state.lists == self._digests[1] else ()
 
     def _new_writer(self) -> Writer:
         before = self._state.compress if self._state is not None else ()
@@ -183,20 +194,19 @@ class Run:
         for name in plan.gone:
             yield from stale(self._target, name, (), files=self._owns_files)
 
-    def _remember(
-        self, found: Scan, source: str, projects: dict[str, ProjectState], plan: Plan, keys: Sequence[str]
-    ) -> None:
+    def _remember(self, found: Scan, source: str, projects: dict[str, ProjectState], plan: Plan, lists: Lists) -> None:
         """Only projects whose pages are here: those that just the previous list calls right may be elsewhere."""
         known = self._state.projects if self._state is not None else {}
         here = {name: project for name, project in projects.items() if name not in plan.right or name in known}
         complete = len(here) == len(projects)
-        pages, lists = self._digests
+        pages, looks = self._digests
         state = State(
             pages=pages,
-            lists=lists,
+            lists=looks,
             source=source if complete else "",
             packages=self._target.signature(PACKAGES) if complete else None,
-            keys=tuple(keys),
+            keys=tuple(lists.keys),
+            changelog=tuple(lists.changelog_digests),
             files=self._options.files,
             compress=self._options.compress,
             projects=here,

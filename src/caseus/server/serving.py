@@ -58,7 +58,9 @@ class Serving:
         self.engine.in_loop(lambda: self._take(state, app, new))
 
     def _take(self, state: State, app: App, new: Site) -> None:
+        old = self._swap.site
         self._swap.replace(app, new)
+        old.stop_publishing()  # not when its last request is done: that may be a long download
         new.publish()
         self.engine.apply(state)
         self._metrics.reloaded(True)
