@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
@@ -16,7 +16,7 @@ from caseus.export.options import Options
 from caseus.export.run import Run
 from caseus.export.scan import scan
 from caseus.export.sources import Source
-from caseus.export.state import KEY
+from caseus.export.state import FOLDERS, KEY
 from caseus.export.target import FolderTarget, StoredTarget, Target
 from caseus.export.writing import decompressed, without_moment
 from caseus.storage import Storage
@@ -32,7 +32,6 @@ _OWN: Final = re.compile(
     r"(simple/([^/]+/)?index\.(html|json)|pypi/[^/]+/([^/]+/)?json|changelog/page[0-9]+\.html"
     r"|rss/(updates|packages)\.xml|rss/project/[^/]+/releases\.xml)(\.gz|\.zst)?"
 ).fullmatch
-_FOLDERS: Final = ("simple", "pypi", "changelog", "rss")
 
 
 class Difference(NamedTuple):
@@ -88,7 +87,7 @@ def _differences(there: Target, wanted: dict[str, bytes], *, files: bool) -> Ite
         with file:
             if _digest_of(key, file) != digest:
                 yield Difference("different", key)
-    for folder in _FOLDERS:
+    for folder in FOLDERS:
         for key in _walk(there, folder):
             placed = files and key.startswith("simple/") and is_placed(key.rpartition("/")[2])
             if key not in wanted and (placed or _OWN(key)):
@@ -134,6 +133,9 @@ class _Digests:
         return None
 
     def delete(self, key: str) -> None:
+        pass
+
+    def sweep(self, folders: Sequence[str]) -> None:
         pass
 
     def names(self, folder: str) -> list[str]:

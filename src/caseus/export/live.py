@@ -138,6 +138,7 @@ class LiveTree:
 
     def _follow(self, target: FolderTarget) -> None:
         """Until it is stopped; once more then."""
+        target.sweep(("simple",))
         done: int | None = None
         while True:
             last = self._stopping.is_set()

@@ -22,7 +22,17 @@ from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
 from caseus.export.scan import Memory, Scan, scan, shares
 from caseus.export.spool import Spool
-from caseus.export.state import RUNNING, ProjectState, State, TextLines, lines_of, memory_of, read_state, write_state
+from caseus.export.state import (
+    FOLDERS,
+    RUNNING,
+    ProjectState,
+    State,
+    TextLines,
+    lines_of,
+    memory_of,
+    read_state,
+    write_state,
+)
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, plain_names, total
 
@@ -112,6 +122,8 @@ class Run:
             return _report(list(self._state.projects.values()) if self._state else [], Counts())
         if not self._target.empty:
             self._target.write(RUNNING, b"")
+        if not self._is_sure:
+            self._target.sweep(FOLDERS)
         lists = Lists(self._new_writer, self._options, self._generated)
         with self._built(found, plan) as (built, parts):
             projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
@@ -142,7 +154,8 @@ class Run:
     def _new_writer(self) -> Writer:
         before = self._state.compress if self._state is not None else ()
         compress = self._options.compress
-        return Writer(self._target, compress, [form for form in before if form not in compress])
+        dropped = [form for form in before if form not in compress]
+        return Writer(self._target, compress, dropped, trusts=self._is_sure)
 
     @contextmanager
     def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[BinaryIO]]]:

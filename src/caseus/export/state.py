@@ -18,6 +18,9 @@ KEY = "caseus-export.state"
 RUNNING = "caseus-export.running"
 """Is there while pages are written: where a run finds it, another was cut off, and what the state says is not sure."""
 
+FOLDERS = ("simple", "pypi", "changelog", "rss")
+"""Those of a tree."""
+
 _FORMAT = 4
 
 
