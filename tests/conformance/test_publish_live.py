@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ import pytest
 from support.clients import JSON, Shell, ask, installed, upload
 from support.exported import export_by, hrefs, read_tree, times
 from support.packages import make_sdist, make_wheel
-from support.server import CaseusServer
+from support.server import CaseusServer, run_cli
 
 LIMIT = 60.0
 STATE = "caseus-publish.state"
@@ -168,26 +172,91 @@ def test_an_older_index_is_written_whole(server: CaseusServer, tmp_path: Path, t
     assert_current(server, tree, "acme-one")
 
 
+def gone(tree: Path) -> bool:
+    """Once nobody writes there any more."""
+    shutil.rmtree(tree, ignore_errors=True)
+    return not tree.exists()
+
+
+def writers(tree: Path) -> list[int]:
+    """Pids of those that hold the folder's lock."""
+    inode = tree.stat().st_ino
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return [int(words[4]) for words in locks if words[1:2] == ["FLOCK"] and words[5].endswith(f":{inode}")]
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.mark.slow
 def test_one_of_several_workers_writes(start_caseus: Start, tmp_path: Path, tree: Path) -> None:
     """If it is killed, another goes on."""
     server = start_caseus(root=tmp_path / "root", flags=("--publish", str(tree), "--workers", "3"))
-    names = []
+    names, wrote = [], set()
     for number in range(3):
         names.append(f"acme-{number}")
         put(server, make_wheel(names[-1], "1.0"))
         assert_current(server, tree, *names)
-        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        [writer] = writers(tree)
+        assert writer in children(server.pid)
+        wrote.add(writer)
+        os.kill(writer, signal.SIGKILL)
+    assert len(wrote) == 3
 
 
-def test_a_folder_that_cannot_be_written_stops_nothing(start_caseus: Start, tmp_path: Path, tree: Path) -> None:
+def test_each_change_is_written_once(start_caseus: Start, tmp_path: Path, tree: Path) -> None:
+    """By several workers as by one."""
+    server = start_caseus(root=tmp_path / "root", flags=("--publish", str(tree), "--workers", "3"))
+    for number in range(3):
+        put(server, make_wheel(f"acme-{number}", "1.0"))
+        assert_current(server, tree, *(f"acme-{each}" for each in range(number + 1)))
+    server.stop()
+    told = [json.loads(line)["serial"] for line in server.log.splitlines() if '"publish.written"' in line]
+    assert len(told) >= 3 and sorted(set(told)) == told
+
+
+def test_a_folder_that_cannot_be_written_any_more_stops_nothing(server: CaseusServer, tree: Path) -> None:
+    assert_current(server, tree)
+    until(lambda: gone(tree), "no folder")
     tree.write_text("in the way")
-    server = start_caseus(root=tmp_path / "root", flags=("--publish", str(tree)))
     put(server, make_wheel("acme-one", "1.0"))
     until(lambda: "publish.failed" in server.log, "a line in the log")
     tree.unlink()
     assert_current(server, tree, "acme-one")
+
+
+def test_a_folder_that_was_emptied_is_filled_again(server: CaseusServer, tree: Path) -> None:
+    put(server, make_wheel("acme-one", "1.0"))
+    assert_current(server, tree, "acme-one")
+    until((tree / STATE).exists, "the note")
+    (tree / STATE).unlink()
+    shutil.rmtree(tree / "simple")
+    put(server, make_wheel("acme-two", "1.0"))
+    assert_current(server, tree, "acme-one", "acme-two")
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("root", "is in the data folder"),
+        ("root/files/main", "is in the data folder"),
+        ("link/files", "is in the data folder"),
+        (".", "has the data folder"),
+        ("file", "can't write to"),
+        ("file/below", "can't write to"),
+        ("/proc/nobody", "can't write to"),
+    ],
+)
+def test_a_folder_that_cannot_be_published_to_is_a_start_error(tmp_path: Path, folder: str, told: str) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "link").symlink_to("root")
+    (tmp_path / "file").write_text("in the way")
+    done = run_cli("serve", tmp_path / "root", "--port", "0", "--upstream", "none", "--publish", tmp_path / folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("caseus: error: publish: ")
+    assert list((tmp_path / "root").iterdir()) == []
 
 
 def test_a_reload_moves_it(start_caseus: Start, tmp_path: Path, tree: Path) -> None:
@@ -203,6 +272,39 @@ def test_a_reload_moves_it(start_caseus: Start, tmp_path: Path, tree: Path) -> N
     put(server, make_wheel("acme-two", "1.0"))
     assert_current(server, tmp_path / "other", "acme-one", "acme-two")
     assert "simple/acme-two/index.html" not in pages(tree)
+    (root / "caseus.toml").write_text('[index.main]\npublish = "files/main"\n')
+    os.kill(server.pid, signal.SIGHUP)
+    until(lambda: "is in the data folder" in server.log, "a line in the log")
+    put(server, make_wheel("acme-three", "1.0"))
+    assert_current(server, tmp_path / "other", "acme-one", "acme-two", "acme-three")
+    (root / "caseus.toml").write_text('read = "all"\n')
+    os.kill(server.pid, signal.SIGHUP)
+    until(lambda: not writers(tmp_path / "other"), "nobody who writes")
+    put(server, make_wheel("acme-four", "1.0"))
+    server.stop()
+    assert "simple/acme-four/index.html" not in pages(tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_a_reload_of_workers_moves_it(start_caseus: Start, tmp_path: Path, tree: Path) -> None:
+    """At once, though a download goes on by the old settings."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "caseus.toml").write_text('workers = 2\npublish = "../tree"\n')
+    server = start_caseus(root=root)
+    name, data = make_wheel("acme-one", "1.0", content=bytes(random.Random(1).randbytes(20 << 20)))
+    put(server, (name, data))
+    assert_current(server, tree, "acme-one")
+    with closing(HTTPConnection("127.0.0.1", server.port)) as connection:
+        connection.request("GET", f"/simple/acme-one/{name}")
+        answer = connection.getresponse()
+        assert answer.read(1000) == data[:1000]
+        (root / "caseus.toml").write_text('workers = 2\npublish = "../other"\n')
+        os.kill(server.pid, signal.SIGHUP)
+        put(server, make_wheel("acme-two", "1.0"))
+        assert_current(server, tmp_path / "other", "acme-one", "acme-two")
+        until(lambda: not writers(tree), "nobody who writes to the old one")
+        assert answer.read() == data[1000:]
 
 
 def test_a_closed_index_is_warned_of(start_caseus: Start, tmp_path: Path, tree: Path) -> None:

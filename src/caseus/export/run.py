@@ -155,7 +155,7 @@ class Run:
         before = self._state.compress if self._state is not None else ()
         compress = self._options.compress
         dropped = [form for form in before if form not in compress]
-        return Writer(self._target, compress, dropped, trusts=self._is_sure)
+        return Writer(self._target, compress, dropped, trusts=self._is_sure and self._state is not None)
 
     @contextmanager
     def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[BinaryIO]]]:
