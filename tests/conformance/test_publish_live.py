@@ -73,10 +73,20 @@ def pages(tree: Path) -> dict[str, bytes]:
         return pages(tree)
 
 
+def is_noted(tree: Path) -> bool:
+    """Whether the note is newer than all pages, so that the round is done."""
+    try:
+        moments = times(tree)
+    except FileNotFoundError:
+        return False
+    return moments.pop(STATE, 0) > max(moments.values())
+
+
 def assert_current(server: CaseusServer, tree: Path, *projects: str) -> None:
     """Soon all pages, and no others, have the server's bytes."""
     want = served(server, *projects)
     until(lambda: pages(tree) == want, f"{sorted(want)} with the server's bytes")
+    until(lambda: is_noted(tree), "the note of it")
 
 
 def test_each_kind_of_page_has_the_servers_bytes(server: CaseusServer, tree: Path) -> None:

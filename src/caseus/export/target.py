@@ -86,6 +86,8 @@ class FolderTarget:
             if not self.empty:
                 os.rename(beside, path)
         except OSError as error:
+            with suppress(OSError):  # space that it took, where there is no more
+                os.unlink(beside)
             raise _refused("write", error) from error
 
     def write_file(self, key: str, source: BinaryIO) -> None:
