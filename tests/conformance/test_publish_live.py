@@ -74,12 +74,12 @@ def pages(tree: Path) -> dict[str, bytes]:
 
 
 def is_noted(tree: Path) -> bool:
-    """Whether the note is newer than all pages, so that the round is done."""
+    """Whether no page is newer than the note, so that the round is done."""
     try:
         moments = times(tree)
     except FileNotFoundError:
         return False
-    return moments.pop(STATE, 0) > max(moments.values())
+    return moments.pop(STATE, 0) >= max(moments.values())
 
 
 def assert_current(server: CaseusServer, tree: Path, *projects: str) -> None:
