@@ -1,14 +1,16 @@
 """`make bench`: how fast pages and files are served, over keep-alive connections of a small asyncio client.
 
 Without URLs it starts a server of its own and publishes a package to it. The client shares the machine with the server
-and is plain Python: the numbers compare builds of caseus, not caseus with others. `python -m bench export` measures
-static files, beside dumb-pypi.
+and is plain Python: the numbers compare builds of caseus, not caseus with others.
+
+`python -m bench big`, `python -m bench export` and `python -m bench uploads` measure what their modules say.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import statistics
 import sys
 import time
@@ -22,6 +24,7 @@ from support.packages import make_wheel
 from support.server import CaseusServer
 
 FILES = 40
+OTHERS = ("big", "export", "uploads")
 
 
 class Result(NamedTuple):
@@ -33,10 +36,9 @@ class Result(NamedTuple):
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["export"]:
-        from bench import export
-
-        return export.main(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in OTHERS:
+        found: int = importlib.import_module(f"bench.{sys.argv.pop(1)}").main()
+        return found
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("urls", nargs="*", help="what to get (default: of a server started here)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each is measured (default: 5)")

@@ -132,14 +132,18 @@ class Access:
         self.passwords: Passwords = before.passwords if before else Passwords()
         self._catalog, self._clock = catalog, clock
         self._anonymous = Principal(None, frozenset({"read"}) if open_reading else frozenset())
-        self._key = secrets.token_bytes(32)  # what is remembered is of no use outside this process
+        self._key = secrets.token_bytes(32)
         self._remembered: dict[bytes, _Verified] = {}
 
     def recall(self, authorization: str | None) -> Principal | None:
         """The principal, if that takes no time: the anonymous one, or one that was verified lately. Never blocks."""
         if authorization is None:
             return self._anonymous
-        verified = self._remembered.get(self._fingerprint(authorization))
+        return self.recall_by(self.fingerprint(authorization))
+
+    def recall_by(self, fingerprint: bytes) -> Principal | None:
+        """As `recall`, by what `fingerprint` gave for the header."""
+        verified = self._remembered.get(fingerprint)
         if verified is None or self._clock() >= verified.until or verified.serial != self._catalog.users_serial():
             return None
         if verified.token is not None:
@@ -162,7 +166,7 @@ class Access:
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._remembered.clear()
         remembered = _Verified(principal, serial, until, token.id if token else None)
-        self._remembered[self._fingerprint(authorization)] = remembered
+        self._remembered[self.fingerprint(authorization)] = remembered
         return principal
 
     def _verify(self, authorization: str, client: str) -> tuple[Principal, Token | None]:
@@ -211,7 +215,8 @@ class Access:
         most = "admin" if user.admin else "read" if user.read_only else "upload"
         return Principal(name, RIGHTS[most] & RIGHTS[scope])
 
-    def _fingerprint(self, authorization: str) -> bytes:
+    def fingerprint(self, authorization: str) -> bytes:
+        """What stands for the header in memory: a keyed hash, of no use outside of this process."""
         return hashlib.blake2b(authorization.encode("utf-8", "surrogateescape"), key=self._key, digest_size=16).digest()
 
 

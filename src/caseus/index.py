@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from caseus.catalog import Catalog, HostedFile
 from caseus.errors import NotFound, Unavailable
-from caseus.model import File, Project, Validity
+from caseus.model import Project, Validity
 from caseus.names import NamePatterns, split_sidecar
 from caseus.storage import Blob, Storage, file_key, hosted_tree
 
@@ -29,8 +29,8 @@ class Index(Protocol):
         """Whether the name is this index's: published, claimed, tombstoned, reserved. Unavailable if unsure."""
         ...
 
-    def projects(self) -> Iterator[NormalizedName]:
-        """Names of the projects, sorted, lazy."""
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        """Names of the projects that sort behind `after`; sorted, lazy."""
         ...
 
     def project(self, name: NormalizedName) -> Project:
@@ -56,21 +56,21 @@ class Local:
     def knows(self, name: NormalizedName) -> bool:
         return self._private.match(name) or self._catalog.knows(self.tree, name)
 
-    def projects(self) -> Iterator[NormalizedName]:
-        return (NormalizedName(name) for name in self._catalog.projects(self.tree))
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        return (NormalizedName(name) for name in self._catalog.projects(self.tree, after))
 
     def project(self, name: NormalizedName) -> Project:
         serial = self._catalog.project_serial(self.tree, name)  # first: facts newer than it are only read again
         validity = Validity(serials=((self.tree, name, serial),))
-        files = self._catalog.hosted_files(self.tree, name)
+        files = self._catalog.listed_files(self.tree, name)
         if not files and not self._private.match(name):
             if not self._catalog.knows(self.tree, name):
                 raise NotFound(f"no project {name} is published here", validity)
             if not serial:  # claimed by a first upload that runs: that moves no serial
                 validity = Validity(serials=validity.serials, until=self._catalog.clock())
-        versions = sorted({file.version for file in files}, key=lambda version: (Version(version), version))
+        versions = sorted({listed.version for listed in files}, key=lambda version: (_version(version), version))
         return Project(
-            name=name, files=tuple(_file(file) for file in files), versions=tuple(versions), validity=validity
+            name=name, files=tuple(listed.file for listed in files), versions=tuple(versions), validity=validity
         )
 
     def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
@@ -96,8 +96,8 @@ class FirstFound:
     def knows(self, name: NormalizedName) -> bool:
         return any(index.knows(name) for index in self._indexes)
 
-    def projects(self) -> Iterator[NormalizedName]:
-        merged = heapq.merge(*(index.projects() for index in self._indexes))
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        merged = heapq.merge(*(index.projects(after) for index in self._indexes))
         return (name for name, _ in itertools.groupby(merged))
 
     def project(self, name: NormalizedName) -> Project:
@@ -138,14 +138,7 @@ def _has(file: HostedFile, ending: str) -> bool:
     return {"": True, ".metadata": file.metadata_sha256 is not None, ".asc": file.has_sig}.get(ending, False)
 
 
-def _file(file: HostedFile) -> File:
-    return File(
-        filename=file.filename,
-        hashes={"sha256": file.sha256},  # pip 26.3 dies of a name that its hashlib.new() does not know: blake2b_256
-        size=file.size,
-        upload_time=datetime.fromtimestamp(file.uploaded, UTC),
-        requires_python=file.requires_python,
-        core_metadata={"sha256": file.metadata_sha256} if file.metadata_sha256 else False,
-        yanked=False if file.yanked is None else file.yanked or True,
-        gpg_sig=file.has_sig,
-    )
+@lru_cache(maxsize=1 << 14)
+def _version(text: str) -> Version:
+    """A project's versions are sorted again after each change of it, and parsing is most of that."""
+    return Version(text)

@@ -24,6 +24,7 @@ from caseus.storage import Staged, Storage, file_key, hosted_tree
 
 _log = structlog.get_logger(__name__)
 _PATIENCE = 5.0  # seconds that an upload waits for another of the same bytes
+_SMALL = 1 << 20  # bytes that are synced with everything else, when all have their names
 _RENEW = 10.0  # seconds after which a claim is renewed before the bytes get their name
 
 
@@ -83,7 +84,8 @@ class Publisher:
         if uploaded is None:
             uploaded = self._clock()
         staged.stamp(uploaded)  # who looks at the folder sees it, and so does who touches it there (`watch`)
-        if not self._claim(staged, checked.project, filename, owner):
+        claim = self._claim(staged, checked.project, filename, owner)
+        if claim.state is ClaimState.PUBLISHED:
             return "unchanged"
         metadata = checked.metadata if checked.filetype == "bdist_wheel" else None
         file = HostedFile(
@@ -103,7 +105,7 @@ class Publisher:
             yanked=yanked,
         )
         try:
-            self._publish(staged, file, {".metadata": metadata, ".asc": signature}, owner)
+            self._publish(staged, file, {".metadata": metadata, ".asc": signature}, owner, beside=claim.beside)
         except BaseException:
             self._catalog.release(self.tree, filename, owner)
             raise
@@ -117,8 +119,8 @@ class Publisher:
         if user is None or not user.admin:
             raise Denied(f"{name} may not upload to {project}: ask one of its uploaders, or an administrator")
 
-    def _claim(self, staged: Staged, project: str, filename: str, owner: str) -> bool:
-        """T1, beside the fsync. False if the bytes are there already."""
+    def _claim(self, staged: Staged, project: str, filename: str, owner: str) -> Claim:
+        """T1, beside the fsync of a large file: mine, or the very bytes are there already. Busy."""
         sha256 = staged.digests["sha256"]
         deadline = self._clock() + _PATIENCE
 
@@ -127,7 +129,8 @@ class Publisher:
 
         future = self._catalog.claim(self.tree, project, filename, sha256=sha256, owner=owner)
         try:
-            staged.sync()
+            if staged.size > _SMALL:
+                staged.sync()
         except BaseException:
             self._catalog.release(self.tree, filename, owner)
             raise
@@ -137,40 +140,49 @@ class Publisher:
             outcome = claim()
         if outcome.state is ClaimState.HELD:
             raise Busy(f"another upload of {filename} runs: try again", retry_after=outcome.left)
-        return outcome.state is ClaimState.MINE
+        return outcome
 
-    def _publish(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes | None], owner: str) -> None:
-        """Sidecars, then the file get their names; T2. `sidecars`: by their endings."""
+    def _publish(
+        self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes | None], owner: str, *, beside: bool
+    ) -> None:
+        """Sidecars, then the file get their names; all become durable together; T2. `sidecars`: by their endings."""
         began = self._clock()
         key = file_key(self.tree, file.project, file.filename)
+        named = [key]
         for ending, data in sidecars.items():
             if data is not None:
+                named.append(key + ending)
                 self._place_bytes(data, key + ending, file.filename, owner)
+        self._place(staged, key, file.filename, owner)
+        self._store.sync(named, beside=beside)
         if self._clock() - began > _RENEW:
             self._catalog.with_claim(self.tree, file.filename, owner, lambda: None)
-        self._place(staged, key, file.filename, owner)
         holds = partial(staged.holds, key)
         for tree in self._catalog.publish(file, owner, holds=holds, displaces=self.displaces):
             self._forget(f"{tree}/{file.project}/")
 
     def _place_bytes(self, data: bytes, key: str, filename: str, owner: str) -> None:
-        """Give a sidecar its name, as the file is given its own."""
+        """Give a sidecar its name, as the file is given its own; but what says the same there already may stay."""
         staged = self._store.stage()
         try:
             staged.write(data)
-            self._place(staged, key, filename, owner)
+            self._place(staged, key, filename, owner, keep_same=True)
         finally:
             staged.close()
 
-    def _place(self, staged: Staged, key: str, filename: str, owner: str) -> None:
-        """Create-if-absent. Other bytes there have no row (the claim says so): their upload was never answered."""
-        digest = staged.digests["sha256"]
+    def _place(self, staged: Staged, key: str, filename: str, owner: str, *, keep_same: bool = False) -> None:
+        """Create-if-absent. What is there already has no row (the claim says so): its upload was never answered.
+
+        Not even if it is the same: nobody knows whether the disk took it, and it does not tell twice that it failed.
+        """
         for _ in range(3):
             try:
-                staged.commit(key)
+                staged.link(key)
                 return
             except Conflict:
-                self._catalog.with_claim(self.tree, filename, owner, lambda: self._store.set_aside(key, digest))
+                if keep_same and staged.holds(key):
+                    return
+                self._catalog.with_claim(self.tree, filename, owner, lambda: self._store.set_aside(key, ""))
         raise Busy(f"another upload of {filename} runs: try again", retry_after=1)
 
     def _forget(self, prefix: str) -> None:

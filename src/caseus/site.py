@@ -20,6 +20,7 @@ from caseus.access import Access
 from caseus.catalog import Catalog, Changes
 from caseus.config import Config
 from caseus.index import FirstFound, Index, Local
+from caseus.lists import ProjectList
 from caseus.names import NamePatterns
 from caseus.packages import PackageLists
 from caseus.passwords import Entry
@@ -37,14 +38,17 @@ if TYPE_CHECKING:
 MAIN = "main"
 _log = structlog.get_logger(__name__)
 _MOST_CACHE = 20 * 1024**3
+_LISTS_AT_START = 10
+"""Hundreds of lists that a start makes good; the rest is done when it serves."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostedIndex:
-    """A named index: what readers see of it, and what uploads go to."""
+    """A named index: what readers see of it, its list of projects, and what uploads go to."""
 
     name: str
     index: Index
+    list: ProjectList
     publisher: Publisher
     views: Mapping[str, Index]
     """By the segment of a URL: `refresh`, `norefresh`."""
@@ -112,6 +116,7 @@ class Site:
         for proxy in self.proxies:
             proxy.clean()
         self.catalog.clear_claims()
+        self.catalog.written = self.catalog.listed  # after a power cut the lists may not be what was written
 
     def cache_tree(self, name: NormalizedName) -> str | None:
         """The tree of the first upstream that is asked for the name; None if none is."""
@@ -168,7 +173,7 @@ def _assemble(
     local = Local(catalog, store, MAIN, config.private)
     publisher = Publisher(catalog, store, MAIN, displaces=[proxy.tree for proxy in proxies], clock=clock)
     access = Access(catalog, open_reading=config.read == "all", clock=clock, listed=listed, before=before)
-    main = _hosted_index(config, local, proxies, publisher)
+    main = _hosted_index(config, local, proxies, publisher, catalog)
     return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies), _live(config, catalog, local))
 
 
@@ -194,8 +199,9 @@ def live_pages(config: Config, catalog: Catalog, local: Local) -> LivePages:
 
 def _keep_lists(site: Site, lists: PackageLists) -> None:
     """From now on after each commit; first those that are behind."""
-    lists.catch_up()
+    lists.catch_up(_LISTS_AT_START)
     site.catalog.writer.after_commit = partial(_committed, lists, site.proxies)
+    site.catalog.writer.settle = lists.settle
 
 
 def _proxies(
@@ -218,7 +224,9 @@ def _proxies(
     )
 
 
-def _hosted_index(config: Config, local: Local, proxies: Sequence[Proxy], publisher: Publisher) -> HostedIndex:
+def _hosted_index(
+    config: Config, local: Local, proxies: Sequence[Proxy], publisher: Publisher, catalog: Catalog
+) -> HostedIndex:
     index = _compose(config, local, proxies)
     anew = _compose(config, local, [proxy.refreshing() for proxy in proxies])
     views = {
@@ -226,7 +234,8 @@ def _hosted_index(config: Config, local: Local, proxies: Sequence[Proxy], publis
         "norefresh": _compose(config, local, [proxy.resting() for proxy in proxies]),
     }
     signatures = Signatures(anew, [Fetching(*pair) for pair in zip(proxies, _limits(config), strict=True)])
-    return HostedIndex(MAIN, index, publisher, views, signatures)
+    names = ProjectList(catalog, MAIN, index, made_by=_made_by(config, proxies))
+    return HostedIndex(MAIN, index, names, publisher, views, signatures)
 
 
 def _limits(config: Config) -> list[NamePatterns]:
@@ -245,13 +254,18 @@ def _compose(config: Config, local: Local, proxies: Sequence[Proxy]) -> Index:
     return index
 
 
+def _made_by(config: Config, proxies: Sequence[Proxy]) -> str:
+    """What decides, besides the catalog, which names `_compose` lists."""
+    return repr([(proxy.tree, upstream.projects) for proxy, upstream in zip(proxies, config.upstreams, strict=True)])
+
+
 def _committed(lists: PackageLists, proxies: Sequence[Proxy], changes: Changes) -> None:
     """After each commit of this process, before it is answered."""
     for tree, name in changes:
         if tree == hosted_tree(MAIN):
             for proxy in proxies:
                 proxy.forget_absence(name)
-    lists.write(changes)
+    lists.write(changes, durable=False)
 
 
 def cache_limit(config: Config) -> int:

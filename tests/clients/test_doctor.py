@@ -203,7 +203,7 @@ def test_what_is_shown(home: Path, opened: CaseusServer) -> None:
     assert lines[at + 1].strip() == "-> send an ETag and answer If-None-Match by 304"
     assert lines[-1].startswith(f"{front.url}simple/ (projects: b): ")
     assert lines[-1].endswith(" 1 warn, 0 fail, 6 skip")
-    assert done.stderr == f"caseus: error: 0 faults and 1 warnings found at {front.url}simple/\n"
+    assert done.stderr == f"caseus: error: 0 faults and 1 warning found at {front.url}simple/\n"
 
 
 def test_a_table_on_a_terminal(home: Path, opened: CaseusServer) -> None:

@@ -306,8 +306,8 @@ class Watched(MemoryStorage):
 
     steps = 0
 
-    def replace(self, key: str, source: BinaryIO) -> None:
-        super().replace(key, source)
+    def replace(self, key: str, source: BinaryIO, *, durable: bool = True) -> None:
+        super().replace(key, source, durable=durable)
         self.check()
 
     def delete(self, key: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -237,9 +238,14 @@ def put(store: Storage, key: str, data: bytes) -> None:
     staged.close()
 
 
-@pytest.mark.parametrize("step", ["sync", "commit", "publish"])
+@pytest.mark.parametrize("step", ["link", "sync", "publish"])
 def test_an_upload_that_fails_at_a_step_leaves_the_name_free_at_once(
-    publisher: Publisher, catalog: Catalog, local: Local, monkeypatch: pytest.MonkeyPatch, step: str
+    publisher: Publisher,
+    catalog: Catalog,
+    local: Local,
+    store: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
 ) -> None:
     wheel, data = make_wheel("acme", "1.0")
     _, other = make_wheel("acme", "1.0", content=b"# another build\n")
@@ -248,7 +254,7 @@ def test_an_upload_that_fails_at_a_step_leaves_the_name_free_at_once(
         raise Unavailable("no space left", kind="full")
 
     probe = publisher.stage()
-    target: object = catalog if step == "publish" else type(probe)
+    target: object = {"link": type(probe), "sync": type(store), "publish": catalog}[step]
     probe.close()
     with monkeypatch.context() as broken:
         broken.setattr(target, step, fail)
@@ -257,6 +263,51 @@ def test_an_upload_that_fails_at_a_step_leaves_the_name_free_at_once(
     assert catalog.hosted_files(MAIN, "acme") == []
     assert upload(publisher, wheel, other) == "published"
     assert read(local, wheel) == other
+
+
+def test_bytes_that_the_disk_may_have_lost_are_sent_to_it_again(
+    publisher: Publisher, local: Local, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk tells once that it failed. A try that met that leaves its bytes under the name, and no fact."""
+    wheel, data = make_wheel("acme", "1.0")
+    lost: list[str] = []
+
+    def fail(_: object, keys: Iterable[str], *, beside: bool) -> None:
+        lost.extend(keys)
+        raise Unavailable("the store can't write a file: Input/output error", kind="local")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "sync", fail)
+        with pytest.raises(Unavailable):
+            upload(publisher, wheel, data)
+    assert lost == [f"{MAIN}/acme/{wheel}", f"{MAIN}/acme/{wheel}.metadata"]
+    synced: list[list[str]] = []
+    monkeypatch.setattr(type(store), "sync", lambda _, keys, *, beside: synced.append(list(keys)))
+    assert upload(publisher, wheel, data) == "published"
+    assert synced == [lost] and read(local, wheel) == data
+    if isinstance(store, FilesystemStorage):
+        (aside,) = (store.root / ".orphans").iterdir()
+        assert aside.read_bytes() == data and not store.path(lost[0]).samefile(aside)
+
+
+def test_no_fact_is_written_before_its_bytes_are_durable(
+    publisher: Publisher, catalog: Catalog, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, publish = store.sync, catalog.publish
+
+    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+        sync(keys, beside=beside)
+        done.append("synced")
+
+    def watched_publish(*args: Any, **kwargs: Any) -> list[str]:
+        done.append("fact")
+        return publish(*args, **kwargs)
+
+    monkeypatch.setattr(store, "sync", watched_sync)
+    monkeypatch.setattr(catalog, "publish", watched_publish)
+    assert upload(publisher, *make_wheel("acme", "1.0"), SIGNATURE) == "published"
+    assert done[:2] == ["synced", "fact"]
 
 
 def test_uploads_of_one_name_at_once_have_one_winner(publisher: Publisher, local: Local) -> None:
@@ -368,3 +419,23 @@ def test_where_uploaders_are_named_nobody_else_uploads(
     catalog.change_uploaders(MAIN, "acme", remove=["bob"], actor="test")
     assert upload(publisher, *make_wheel("acme", "4.0"), actor="mia") == "published"
     assert local.project(ACME).versions == ("1.0", "2.0", "3.0", "4.0")
+
+
+def test_folders_are_synced_until_something_durable_lies_in_them(
+    publisher: Publisher, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside_something: list[bool] = []
+    sync = store.sync
+
+    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+        beside_something.append(beside)
+        sync(keys, beside=beside)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "sync", lambda *_, **__: (_ for _ in ()).throw(OSError("lost")))
+        with pytest.raises(OSError, match="lost"):
+            upload(publisher, *make_wheel("acme", "0.9"))
+    monkeypatch.setattr(store, "sync", watched_sync)
+    for name, version in (("acme", "1.0"), ("acme", "2.0"), ("other", "1.0")):
+        upload(publisher, *make_wheel(name, version), name=name)
+    assert beside_something == [False, True, False]

@@ -107,6 +107,9 @@ def test_the_page_at_the_top(start_caseus: Start, tmp_path: Path, tree: Path) ->
     server = start_caseus(root=tmp_path / "root", flags=flags)
     until(lambda: "index.html" in pages(tree), "index.html")
     assert pages(tree)["index.html"] == ask(server.url).body
+    put(server, make_wheel("acme-one", "1.0"), make_sdist("acme-one", "1.0"))
+    until(lambda: b"1 project with 2 files" in pages(tree)["index.html"], "the counts")
+    assert pages(tree)["index.html"] == ask(server.url).body
 
 
 def test_only_what_changed_is_written(server: CaseusServer, tree: Path) -> None:

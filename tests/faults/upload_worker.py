@@ -50,13 +50,14 @@ def dying(step: object, name: str, before: bool, chance: float) -> None:
 def main(root: Path, seconds: float, seed: int) -> None:
     random.seed(seed)
     hosted.LEASE = LEASE
-    catalog, _, publisher = open_publisher(root)
+    catalog, store, publisher = open_publisher(root)
     probe = publisher.stage()
-    dying(type(probe), "sync", True, 0.02)
-    dying(type(probe), "sync", False, 0.02)
-    dying(type(probe), "commit", False, 0.02)
-    dying(catalog, "publish", True, 0.02)
-    dying(catalog, "publish", False, 0.02)
+    dying(catalog, "claim", False, 0.01)
+    dying(type(probe), "link", True, 0.05)
+    dying(type(probe), "link", False, 0.05)
+    dying(store, "sync", False, 0.05)
+    dying(catalog, "publish", True, 0.05)
+    dying(catalog, "publish", False, 0.05)
     probe.close()
     end = time.monotonic() + seconds
     with open(root / "acknowledged", "a") as log:

@@ -32,9 +32,9 @@ class Reply:
 
 
 class LiveServer:
-    """An ASGI application behind uvicorn on a free loopback port."""
+    """An ASGI application behind uvicorn on a free loopback port; `changes` of uvicorn's configuration."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, **changes: Any) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self.base = f"http://127.0.0.1:{self.port}/"
@@ -45,14 +45,19 @@ class LiveServer:
                 await super().startup(sockets)
                 ready.set()
 
-        config = uvicorn.Config(
-            cast(Any, app), http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
-            proxy_headers=False, server_header=False, timeout_graceful_shutdown=2,
-        )  # fmt: skip
-        self._server = Server(config)
+        told: dict[str, Any] = {
+            "http": "httptools", "ws": "none", "lifespan": "on", "log_config": None, "access_log": False,
+            "proxy_headers": False, "server_header": False, "timeout_graceful_shutdown": 2,
+        }  # fmt: skip
+        self._server = Server(uvicorn.Config(cast(Any, app), **(told | changes)))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
         self._thread.start()
         assert ready.wait(10)
+
+    @property
+    def connections(self) -> set[Any]:
+        """The protocols of those that are open."""
+        return set(self._server.server_state.connections)
 
     def close(self) -> None:
         self._server.should_exit = True
@@ -92,8 +97,8 @@ class LiveServer:
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[LiveServer]:
-    server = LiveServer(app)
+def serving(app: ASGIApp, **changes: Any) -> Iterator[LiveServer]:
+    server = LiveServer(app, **changes)
     try:
         yield server
     finally:

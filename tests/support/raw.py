@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
@@ -31,8 +32,11 @@ class Answer(NamedTuple):
 class Raw:
     """One connection."""
 
-    def __init__(self, port: int, *, timeout: float = 60.0) -> None:
+    def __init__(self, port: int, *, timeout: float = 60.0, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent apart comes apart
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self._buffer = b""
 
     def send(self, data: bytes) -> None:
@@ -122,8 +126,8 @@ class Raw:
 
 
 @contextmanager
-def connected(port: int, *, timeout: float = 60.0) -> Iterator[Raw]:
-    raw = Raw(port, timeout=timeout)
+def connected(port: int, *, timeout: float = 60.0, tls: ssl.SSLContext | None = None) -> Iterator[Raw]:
+    raw = Raw(port, timeout=timeout, tls=tls)
     try:
         yield raw
     finally:

@@ -186,6 +186,13 @@ def test_passwords_that_are_refused(run: Run, password: bytes) -> None:
     assert run("user", "add", "alice", "--password-stdin", input=password).code == 2
 
 
+def test_a_password_is_as_long_as_its_characters(run: Run) -> None:
+    """However many bytes they take."""
+    assert run("user", "add", "alice", "--password-stdin", input=("\U0001f9c0" * 1024 + "\r\n").encode()).code == 0
+    done = run("user", "add", "bob", "--password-stdin", input=("\U0001f9c0" * 1025).encode())
+    assert done.code == 2 and "at most 1024 characters" in done.err
+
+
 def test_a_short_password_is_taken_with_a_warning(run: Run) -> None:
     done = run("user", "add", "alice", "--password-stdin", input=b"short")
     assert done.code == 0 and "caseus: warning: " in done.err

@@ -158,4 +158,4 @@ def test_limits_may_only_shrink() -> None:
     few = Protocol.for_at_most(20).limits
     assert (few.connections, few.spare) == (20, 20)
     assert Protocol.for_at_most(10**9).limits == Protocol.limits
-    assert connections_for(64) == 16 and connections_for(1064) == 500 and connections_for(10**9) == MOST_CONNECTIONS
+    assert connections_for(64) == 16 and connections_for(1064) == 467 and connections_for(10**9) == MOST_CONNECTIONS

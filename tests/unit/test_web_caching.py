@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from caseus.model import Validity
 from caseus.web.caching import page_headers, scoped, vary
 
 NOW = 1_000_000.0
+
+
+def told(*, hosted: bool, validity: Validity, private: bool = False, now: float = NOW) -> dict[str, str]:
+    return dict(page_headers(hosted=hosted, validity=validity, now=now, private=private)[0])
 
 
 @pytest.mark.parametrize(
@@ -26,20 +32,34 @@ NOW = 1_000_000.0
     ],
 )
 def test_cache_control(hosted: bool, validity: Validity, control: str) -> None:
-    headers = dict(page_headers(hosted=hosted, validity=validity, now=NOW, private=False))
+    headers = told(hosted=hosted, validity=validity)
     assert headers["Cache-Control"] == control
-    private = dict(page_headers(hosted=hosted, validity=validity, now=NOW, private=True))
+    private = told(hosted=hosted, validity=validity, private=True)
     assert private["Cache-Control"] == f"private, {control}"
 
 
 def test_an_older_answer_is_marked() -> None:
-    headers = dict(
-        page_headers(hosted=False, validity=Validity(fetched=NOW - 99.5, stale=True), now=NOW, private=False)
-    )
+    headers = told(hosted=False, validity=Validity(fetched=NOW - 99.5, stale=True))
     assert headers["X-Caseus-Stale"] == "1"
     assert headers["Age"] == "99"
-    fresh = dict(page_headers(hosted=False, validity=Validity(fetched=NOW - 99), now=NOW, private=False))
+    fresh = told(hosted=False, validity=Validity(fetched=NOW - 99))
     assert not {"X-Caseus-Stale", "Age"} & set(fresh)
+
+
+@given(
+    st.booleans(), st.booleans(), st.none() | st.floats(NOW, NOW + 2000), st.floats(NOW - 500, NOW), st.floats(0, 1000)
+)
+def test_headers_are_the_same_until_then_and_others_afterwards(
+    hosted: bool, stale: bool, until: float | None, fetched: float, later: float
+) -> None:
+    validity = Validity(until=until, fetched=fetched, stale=stale)
+    first, same_until = page_headers(hosted=hosted, validity=validity, now=NOW, private=False)
+    assert same_until > NOW or validity.until == NOW
+    now = NOW + later
+    if until is not None and now >= until:  # the page's own end
+        return
+    same = told(hosted=hosted, validity=validity, now=now) == dict(first)
+    assert same == (now < same_until) or abs(now - same_until) < 0.001
 
 
 def test_vary() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caseus.render import HTML, JSON, PLAIN_HTML, ContentType
-from caseus.web.negotiate import accepts_gzip, choose_type, parse_weighted
+from caseus.web.negotiate import choose_coding, choose_type, format_of, parse_weighted
 
 UV = f"{JSON}, {HTML};q=0.2, text/html;q=0.01"
 PIP = f"{JSON}, {HTML}; q=0.1, text/html; q=0.01"
@@ -68,31 +68,43 @@ def test_format_wins_over_accept(query: bytes, chosen: ContentType | None) -> No
 
 
 @pytest.mark.parametrize(
-    ("header", "welcome"),
+    ("header", "coding"),
     [
-        (None, False),
-        ("", False),
-        ("gzip", True),
-        ("GZIP, deflate, br, zstd", True),
-        ("x-gzip", True),
-        ("*", True),
-        ("gzip;q=0", False),
-        ("gzip;q=0, *", False),
-        ("identity", False),
-        ("identity, gzip;q=0.5", False),
-        ("identity;q=0.5, gzip;q=0.5", True),
-        ("br;q=1.0, gzip;q=0.8, *;q=0.1", True),
-        ("deflate, br", False),
-        ("gzip;q=oops", False),
+        (None, ""),
+        ("", ""),
+        ("gzip", "gzip"),
+        ("GZIP, deflate, br", "gzip"),
+        ("zstd, gzip, deflate, br", "zstd"),
+        ("gzip, ZSTD", "zstd"),
+        ("gzip;q=1.0, zstd;q=0.5", "gzip"),
+        ("zstd;q=0, gzip", "gzip"),
+        ("identity, zstd;q=0.9, gzip;q=0.5", ""),
+        ("identity;q=0.7, zstd;q=0.9, gzip;q=0.5", "zstd"),
+        ("x-gzip", "gzip"),
+        ("*", "gzip"),
+        ("gzip;q=0", ""),
+        ("gzip;q=0, *", ""),
+        ("identity", ""),
+        ("identity, gzip;q=0.5", ""),
+        ("identity;q=0.5, gzip;q=0.5", "gzip"),
+        ("br;q=1.0, gzip;q=0.8, *;q=0.1", "gzip"),
+        ("deflate, br", ""),
+        ("gzip;q=oops", ""),
     ],
 )
-def test_accept_encoding(header: str | None, welcome: bool) -> None:
-    assert accepts_gzip(header) is welcome
+def test_accept_encoding(header: str | None, coding: str) -> None:
+    assert choose_coding(header) == coding
+
+
+def test_format_of_a_query() -> None:
+    assert format_of(b"") == format_of(b"formats=x&a=b") == ""
+    assert format_of(b"a=b&format=text/html&format=nothing") == "text/html"
+    assert format_of(b"format=nothing") is None
 
 
 @settings(deadline=None)
 @given(st.text())
 def test_no_header_breaks_it(header: str) -> None:
     choose_type(header, header.encode("utf-8", "replace"))
-    accepts_gzip(header)
+    choose_coding(header)
     assert all(0 <= item.q <= 1 for item in parse_weighted(header))

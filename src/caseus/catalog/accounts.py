@@ -42,8 +42,8 @@ class Accounts(Database):
         self._tokens_used: dict[int, float] = {}
 
     def users_serial(self) -> int:
-        """The number that moves with every change of users and tokens."""
-        return self.counter("users")
+        """The number that moves with every change of users and tokens; costs 0.1 us."""
+        return self._serial.users
 
     def user(self, name: str) -> User | None:
         row = self._row(_user, user_name=name)

@@ -25,6 +25,12 @@ _project_serial = sql.Statement(
         schema.projects.c.tree == bindparam("tree"), schema.projects.c.name == bindparam("name")
     )
 )
+_changed_since = sql.Statement(
+    select(schema.projects)
+    .where(schema.projects.c.serial > bindparam("serial"))
+    .order_by(schema.projects.c.serial)
+    .limit(bindparam("most"))
+)
 
 _KEPT_READERS = 8
 
@@ -66,15 +72,24 @@ class Database:
     def listed(self, serial: int) -> None:
         self._serial.listed = serial
 
+    @property
+    def written(self) -> int:
+        """The serial up to which the lists are written, though a power cut may still undo that."""
+        return self._serial.written
+
+    @written.setter
+    def written(self, serial: int) -> None:
+        self._serial.written = serial
+
     def serial(self) -> int:
         """The number that grows with every change of what readers see; costs 0.1 us."""
         return self._serial.serial
 
     def adopt_serial(self) -> None:
-        """Take the database's word after a start: a kill may have fallen between COMMIT and the mapped number.
+        """Take the database's word after a start: a kill may have fallen between COMMIT and the mapped numbers.
 
-        Under the lock of all writers, and only where the two differ: between another's COMMIT and its store, they do,
-        and the number that was read before would be set after the newer one.
+        Under the lock of all writers, and only where they differ: between another's COMMIT and its store, they do, and
+        the number that was read before would be set after the newer one.
         """
         if not self._is_adopted():
             with exclusive(self.root / "write.lock"):
@@ -91,13 +106,16 @@ class Database:
 
     def _is_adopted(self) -> bool:
         number = self.counter("serial")
-        return self._serial.serial == number and self._serial.listed <= number
+        agrees = self._serial.serial == number and self._serial.users == self.counter("users")
+        return agrees and self._serial.listed <= number
 
     def _adopt(self) -> None:
         number = self.counter("serial")
         self._serial.serial = number
+        self._serial.users = self.counter("users")
         if self._serial.listed > number:
             self._serial.listed = 0  # the catalog is older than its lists: a restored backup
+            self._serial.written = 0
 
     def watch_serial(self) -> None:
         """Look ten times a second, until the catalog is closed, for what `adopt_serial` makes good.
@@ -111,10 +129,19 @@ class Database:
         row = self._row(_counter, name=name)
         return int(row["value"]) if row else 0
 
+    def identity(self) -> int:
+        """A number that a catalog keeps from when it is made; copies of it have the same."""
+        return self.counter("identity")
+
     def project_serial(self, tree: str, name: str) -> int:
         """The serial of the project's last visible change, 0 if the tree never had it."""
         row = self._row(_project_serial, tree=tree, name=name)
         return int(row["serial"]) if row else 0
+
+    def changed_since(self, serial: int, most: int) -> list[tuple[str, str, int]]:
+        """(tree, project, serial of its last visible change) of the first `most` that changed after that serial."""
+        rows = self._rows(_changed_since, serial=serial, most=most)
+        return [(row["tree"], row["name"], row["serial"]) for row in rows]
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:

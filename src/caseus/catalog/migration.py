@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from caseus.catalog import schema
+from caseus.catalog import schema, sql
 from caseus.catalog.locks import exclusive
 from caseus.catalog.trouble import TROUBLE, unreadable, unwritable
 from caseus.errors import Invalid
+
+_VERSION_TABLE = """
+CREATE TABLE alembic_version (
+\tversion_num VARCHAR(32) NOT NULL,
+\tCONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)
+"""
+"""As alembic makes it."""
 
 
 def migrate(path: Path, lock: Path) -> None:
@@ -32,7 +40,10 @@ def migrate(path: Path, lock: Path) -> None:
         try:
             if version is not None:
                 _backup(path, path.with_name(f"{path.name}.before-{schema.HEAD}"))
-            _upgrade(path)
+            if version is None:
+                _create(path)
+            else:
+                _upgrade(path)
         except sqlite3.Error as error:
             raise unwritable(error, path) from None
 
@@ -57,6 +68,21 @@ def _backup(path: Path, target: Path) -> None:
     """A copy that SQLite itself makes; a half-made one of an earlier try is overwritten."""
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
+
+
+def _create(path: Path) -> None:
+    """The newest schema in an empty database: what all the migrations would make of it, for a tenth of their time."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in sql.creation(schema.metadata):
+            connection.execute(statement)
+        connection.executemany("INSERT INTO counters VALUES (?, 0)", [(name,) for name in schema.COUNTERS])
+        connection.execute("INSERT INTO counters VALUES ('identity', abs(random()))")
+        connection.execute(_VERSION_TABLE)
+        connection.execute("INSERT INTO alembic_version VALUES (?)", (schema.HEAD,))
+        connection.execute("COMMIT")
 
 
 def _upgrade(path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
 import msgspec
 
 from caseus.model import File, Status
@@ -25,6 +29,32 @@ class HostedFile(msgspec.Struct, frozen=True, kw_only=True):
     has_sig: bool = False
     yanked: str | None = None
     """None: not yanked; else the reason, "" for none given."""
+
+
+class ListedFile(NamedTuple):
+    """A file published here as pages list it, and its version."""
+
+    file: File
+    version: str
+
+
+def listed_file(row: Iterable[Any]) -> ListedFile:
+    """Of (filename, version, sha256, size, uploaded, requires_python, metadata_sha256, has_sig, yanked).
+
+    Without the detour by HostedFile, since pages have thousands of them.
+    """
+    filename, version, sha256, size, uploaded, requires_python, metadata_sha256, has_sig, yanked = row
+    file = File(
+        filename=filename,
+        hashes={"sha256": sha256},  # pip 26.3 dies of a name that its hashlib.new() does not know: blake2b_256
+        size=size,
+        upload_time=datetime.fromtimestamp(uploaded, UTC),
+        requires_python=requires_python,
+        core_metadata={"sha256": metadata_sha256} if metadata_sha256 else False,
+        yanked=False if yanked is None else yanked or True,
+        gpg_sig=bool(has_sig),
+    )
+    return ListedFile(file, version)
 
 
 class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,13 +106,15 @@ class FetchedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """How much there is; `bytes` and `last_upload` (Unix seconds, None for never) of what is published here."""
+    """How much there is; `projects` to `last_upload` (whole Unix seconds, None for never) of what is published here,
+    `fetched_files` of those that are stored."""
 
     projects: int
     files: int
     bytes: int
     tombstones: int
-    last_upload: float | None
+    last_upload: int | None
+    fetched_files: int
     users: int
     tokens: int
     journal_entries: int

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ClauseElement, Insert
+from sqlalchemy import ClauseElement, Insert, MetaData
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from caseus import durability
 
@@ -36,6 +37,15 @@ class Statement:
     def run(self, connection: sqlite3.Connection, params: Params) -> sqlite3.Cursor:
         text, literals = self.compiled
         return connection.execute(text, {**literals, **params})
+
+
+def creation(metadata: MetaData) -> Iterator[str]:
+    """The statements that make its tables and indexes."""
+    dialect = SQLiteDialect_pysqlite()
+    for table in metadata.sorted_tables:
+        yield str(CreateTable(table).compile(dialect=dialect))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            yield str(CreateIndex(index).compile(dialect=dialect))
 
 
 Read = Callable[[Statement, Params], list[sqlite3.Row]]
@@ -81,8 +91,11 @@ def pages(
     keys: tuple[str, ...],
     size: int = 1000,
 ) -> Iterator[sqlite3.Row]:
-    """All rows of a statement ordered by `keys`, taking `after_KEY` and `size`; no read stays open."""
-    params = {**params, "size": size} | {f"after_{key}": "" for key in keys}
+    """All rows of a statement ordered by `keys`, taking `after_KEY` and `size`; no read stays open.
+
+    It begins behind what `params` says of `after_KEY`, "" where that is not told.
+    """
+    params = {f"after_{key}": "" for key in keys} | params | {"size": size}
     while True:
         found = read(statement, params)
         yield from found

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from caseus import durability
 from caseus.catalog import journal, schema, sql
 from caseus.catalog.locks import Lock
 from caseus.catalog.serial import SerialFile
@@ -33,23 +34,38 @@ _GROUP = 512
 _IDLE = 30.0
 _PATIENCE = 9.0  # seconds that a job waits for locks, from when it was submitted
 _LEAST_PATIENCE = 1.0  # seconds that are left to a job that waited for the one before
-_WAL_BYTES = 4 * 1024 * 1024
+_CHECKPOINT = 1000  # rows that were changed since the last one: some four megabytes of log
+_LARGE_LOG = 64 * 1024 * 1024  # bytes, from which on it is worth to wait for readers to cut it off
+_SETTLE = 0.5  # seconds without a job, after which lists are made durable
+_MOST_UNSETTLED = 256
+_MOST_BEHIND = 100
 
 _counter = sql.Statement(select(schema.counters.c.value).where(schema.counters.c.name == bindparam("name")))
 _set_counter = sql.Statement(
-    update(schema.counters).where(schema.counters.c.name == bindparam("key")).values(value=bindparam("number"))
+    upsert(schema.counters)
+    .values(name=bindparam("name"), value=bindparam("value"))
+    .on_conflict_do_update(index_elements=["name"], set_={"value": bindparam("value")}),
+    columns=(),
 )
-_set_project_serial = sql.Statement(
+_project = sql.Statement(
+    select(schema.projects.c.listed, schema.projects.c.listed_serial).where(
+        schema.projects.c.tree == bindparam("tree"), schema.projects.c.name == bindparam("name")
+    )
+)
+_set_project = sql.Statement(
     upsert(schema.projects)
-    .values(tree=bindparam("tree"), name=bindparam("name"), serial=bindparam("serial"))
-    .on_conflict_do_update(index_elements=["tree", "name"], set_={"serial": bindparam("serial")}),
+    .values({column.name: bindparam(column.name) for column in schema.projects.columns})
+    .on_conflict_do_update(
+        index_elements=["tree", "name"], set_={name: bindparam(name) for name in ("serial", "listed", "listed_serial")}
+    ),
     columns=(),
 )
 _append = sql.Statement(insert(schema.journal))
 _changed_since = sql.Statement(
-    select(schema.projects.c.tree, schema.projects.c.name).where(
-        schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%")
-    )
+    select(schema.projects.c.tree, schema.projects.c.name, schema.projects.c.serial)
+    .where(schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%"))
+    .order_by(schema.projects.c.serial)
+    .limit(bindparam("most"))
 )
 
 
@@ -86,10 +102,24 @@ class Transaction:
         self._dirty.add(name)
         return self._counters[name]
 
-    def change(self, tree: str, project: str) -> int:
-        """Say that readers of this project see something new; the new serial."""
+    def moved(self, name: str) -> bool:
+        """Whether the counter did, in this transaction."""
+        return name in self._dirty
+
+    def change(self, tree: str, project: str, *, listed: bool | None = None) -> int:
+        """Say that readers of this project see something new; the new serial.
+
+        `listed`: whether it stands in the list of projects from now on, None for as before.
+        """
         serial = self.add("serial")
-        self.execute(_set_project_serial, {"tree": tree, "name": project, "serial": serial})
+        name = {"tree": tree, "name": project}
+        row = self.row(_project, name)
+        before = bool(row["listed"]) if row else False
+        now = before if listed is None else listed
+        since = int(row["listed_serial"]) if row and now == before else serial
+        self.execute(_set_project, name | {"serial": serial, "listed": now, "listed_serial": since})
+        if now != before:
+            self.add(f"projects {tree}", 1 if now else -1)
         self.changes |= {(tree, project)}
         return serial
 
@@ -106,7 +136,7 @@ class Transaction:
     def flush(self) -> None:
         """Write what was kept in memory; last of all."""
         for name in sorted(self._dirty):
-            self.execute(_set_counter, {"key": name, "number": self._counters[name]})
+            self.execute(_set_counter, {"name": name, "value": self._counters[name]})
 
     def run(self, job: Callable[[Transaction], T]) -> T:
         """Run a job in a savepoint of its own."""
@@ -129,26 +159,35 @@ class _Waiting(NamedTuple):
     job: Callable[[Transaction], Any]
     future: Future[Any]
     since: float
+    durable: bool
 
 
 class Writer:
-    """Takes jobs from any thread; each is durable, and seen by every process, when its future is done."""
+    """Takes jobs from any thread; each is durable, and seen by every process, when its future is done.
+
+    `after_commit` is called with what changed, before anybody is answered, and `settle` when there is time, both under
+    the lock of all processes; `settle` tells whether there is more to do.
+    """
 
     def __init__(self, path: Path, lock: Path, serial: SerialFile, clock: Callable[[], float]) -> None:
         self._path, self._lock, self._serial, self._clock = path, Lock(lock), serial, clock
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self.after_commit: Callable[[Changes], None] | None = None
+        self.settle: Callable[[], bool] | None = None
         self.idle: Callable[[Transaction], None] | None = None
+        self._unsettled = 1  # something may have been left by who was here before
+        self._checkpointed = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="caseus-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[Transaction], T]) -> Future[T]:
+    def submit(self, job: Callable[[Transaction], T], *, durable: bool = True) -> Future[T]:
+        """`durable`: whether it has to outlive a power cut; a kill it does in any case."""
         if self._closed:
             raise Unavailable("the catalog is closed", kind="local")
         future: Future[T] = Future()
-        self._queue.put(_Waiting(job, future, time.monotonic()))
+        self._queue.put(_Waiting(job, future, time.monotonic(), durable))
         return future
 
     def write(self, job: Callable[[Transaction], T]) -> T:
@@ -166,7 +205,10 @@ class Writer:
             open_ = True
             while open_:
                 group, open_ = self._next_group()
-                self._commit_group(group)
+                if group or not self._unsettled:
+                    self._commit_group(group)
+                if self._unsettled and (not group or not open_ or self._unsettled >= _MOST_UNSETTLED):
+                    self._settle()
                 self._checkpoint(last=not open_)
         finally:
             if self._connection is not None:
@@ -176,7 +218,7 @@ class Writer:
     def _next_group(self) -> tuple[list[_Waiting], bool]:
         group: list[_Waiting] = []
         try:
-            waiting = self._queue.get(timeout=_IDLE)
+            waiting = self._queue.get(timeout=_SETTLE if self._unsettled else _IDLE)
         except queue.Empty:
             return group, True
         while waiting is not None:
@@ -221,6 +263,10 @@ class Writer:
         group: list[_Waiting],
         outcomes: list[tuple[Future[Any], Any, BaseException | None]],
     ) -> None:
+        level = durability.synchronous()
+        if not any(waiting.durable for waiting in group) and level == "FULL":
+            level = "NORMAL"  # in the log at once, on the disk with the next group that needs it
+        connection.execute(f"PRAGMA synchronous = {level}")
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = Transaction(connection, self._clock())
@@ -239,8 +285,10 @@ class Writer:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        # Readers everywhere check these numbers; they move before anybody is answered.
+        if transaction.moved("users"):
+            self._serial.users = transaction.counter("users")
         if transaction.changes:
-            # Readers everywhere check this number; it moves before anybody is answered.
             self._serial.serial = transaction.counter("serial")
             self._list_changes(connection, transaction)
 
@@ -248,24 +296,42 @@ class Writer:
         """Also those that somebody else could not list: a process that was killed, or one whose disk was full."""
         if self.after_commit is None:
             return
+        self._unsettled += len(transaction.changes)
         try:
-            behind = sql.rows(connection, _changed_since, {"serial": self._serial.listed})
+            behind = sql.rows(connection, _changed_since, {"serial": self._serial.written, "most": _MOST_BEHIND})
             self.after_commit(transaction.changes | {(row["tree"], row["name"]) for row in behind})
         except (CaseusError, OSError, sqlite3.Error) as error:
             # The facts are durable; the lists are made good with the next change or at the next start.
             _log.error("catalog.lists_behind", error=str(error))
         else:
-            self._serial.listed = transaction.counter("serial")
+            full = len(behind) == _MOST_BEHIND
+            self._serial.written = behind[-1]["serial"] if full else transaction.counter("serial")
+            if self.settle is None:
+                self._serial.listed = self._serial.written
+
+    def _settle(self) -> None:
+        self._unsettled = 0
+        if self.settle is None:
+            return
+        try:
+            with self._lock.held():
+                self._unsettled = int(self.settle())
+        except (CaseusError, OSError) as error:
+            _log.error("catalog.lists_behind", error=str(error))
 
     def _checkpoint(self, *, last: bool) -> None:
         if self._connection is None:
             return
+        changed = self._connection.total_changes
+        if not last and changed - self._checkpointed < _CHECKPOINT:  # its size would not tell: it never shrinks
+            return
+        self._checkpointed = changed
         wal = f"{os.path.realpath(self._path)}-wal"  # beside the file itself, where the catalog is a link
         try:
-            if last or os.stat(wal).st_size > _WAL_BYTES:
-                with self._lock.held():
-                    self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
-                    self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})")
+            with self._lock.held():
+                large = os.stat(wal).st_size > _LARGE_LOG
+                self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
+                self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last or large else 'PASSIVE'})")
         except (OSError, sqlite3.Error, CaseusError) as error:
             _log.warning("catalog.checkpoint_failed", error=str(error))
 

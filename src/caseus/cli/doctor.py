@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from caseus.binds import TcpBind
 from caseus.cli.common import HERE, AsJson, Refused, Switch, Texts, UsageError, Where, existing_root, load_config
+from caseus.cli.show import counted
 from caseus.cli.user import read_password
 from caseus.errors import Invalid
 
@@ -65,7 +66,8 @@ def doctor(
     if report.unseen is not None:
         raise UsageError(report.unseen)
     if report.faults:
-        raise Refused(f"{report.count('fail')} faults and {report.count('warn')} warnings found at {report.url}")
+        faults, warnings = counted(report.count("fail"), "fault"), counted(report.count("warn"), "warning")
+        raise Refused(f"{faults} and {warnings} found at {report.url}")
 
 
 def _checked(url: str, what: str) -> str:

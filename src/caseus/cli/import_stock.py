@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from caseus.cli.common import HERE, AsJson, Refused, Switch, UsageError, Where, existing_root, load_config
+from caseus.cli.common import HERE, AsJson, Refused, UsageError, Where, existing_root, load_config
 from caseus.cli.import_progress import progress, say, stopped_by_signals
 from caseus.cli.import_report import print_report
 from caseus.cli.passwd import read_passwd
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 
+DryRun = Annotated[bool, Parameter(negative="", help="Only tell what would be taken.")]
+
 
 def gocheese(
     folder: str,
     /,
     *,
     passwd: str | None = None,
-    dry_run: Switch = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     where: Where = HERE,
 ) -> int:
@@ -39,8 +41,6 @@ def gocheese(
         What its -root named.
     passwd
         Its password file, whose users are added.
-    dry_run
-        Only tell what would be taken.
     """
     _check_folder(folder)
     users = read_passwd(passwd) if passwd is not None else None
@@ -58,7 +58,7 @@ def pyshop(
     /,
     *,
     repository: str,
-    dry_run: Switch = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     where: Where = HERE,
 ) -> int:
@@ -70,8 +70,6 @@ def pyshop(
         The SQLite file that its sqlalchemy.url names.
     repository
         The folder that its pyshop.repository names.
-    dry_run
-        Only tell what would be taken.
     """
     if not Path(database).is_file():
         raise UsageError(f"no file {database}: give the SQLite database of pyshop")
@@ -90,7 +88,7 @@ def pypiserver(
     /,
     *,
     htpasswd: str | None = None,
-    dry_run: Switch = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     where: Where = HERE,
 ) -> int:
@@ -102,8 +100,6 @@ def pypiserver(
         The folder that it serves.
     htpasswd
         Its password file, whose users are added.
-    dry_run
-        Only tell what would be taken.
     """
     _check_folder(folder)
     users = read_passwd(htpasswd) if htpasswd is not None else None
@@ -121,7 +117,7 @@ def devpi(
     /,
     *,
     index: Annotated[str, Parameter(name="--index")],
-    dry_run: Switch = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     where: Where = HERE,
 ) -> int:
@@ -133,8 +129,6 @@ def devpi(
         The folder that devpi-export wrote.
     index
         The index, as USER/NAME.
-    dry_run
-        Only tell what would be taken.
     """
     _check_folder(folder)
 

@@ -125,11 +125,13 @@ def warn_of_short(password: str) -> None:
 def _from_stdin() -> str:
     from caseus.passwords.formats import LONGEST
 
-    data = sys.stdin.buffer.read(LONGEST + 3)
+    most = 4 * LONGEST + len("\r\n")  # in UTF-8 a character takes up to four bytes
+    data = sys.stdin.buffer.read(most + 1)
     try:
-        password = data.decode().removesuffix("\n").removesuffix("\r")
+        password = data[:most].decode(errors="strict" if len(data) <= most else "ignore")
     except UnicodeDecodeError:
         raise UsageError("the password is not text in UTF-8") from None
-    if "\n" in password or len(password) > LONGEST:
+    password = password.removesuffix("\n").removesuffix("\r")
+    if "\n" in password or len(password) > LONGEST or len(data) > most:
         raise UsageError(f"the password must be one line of at most {LONGEST} characters")
     return password

@@ -76,12 +76,17 @@ class Lists:
         self._put("rss/updates.xml", feeds.updates(scan, newest_first))
         self._put("rss/packages.xml", feeds.packages(scan))
 
-    def home(self, rows: Iterable[tuple[str, str | None]]) -> None:
+    def home(self, rows: Sequence[tuple[str, str | None]], files: int) -> None:
         """`index.html`: (project, latest version) each; that of a running caseus where that is the style."""
         options = self._options
         if options.style == "caseus" and options.base_url is not None:
             page = home_html(
-                base_url=options.base_url, closed=options.closed, proxied=options.proxied, version=__version__
+                base_url=options.base_url,
+                closed=options.closed,
+                proxied=options.proxied,
+                projects=len(rows),
+                files=files,
+                version=__version__,
             )
         else:
             page = home_page(rows, options)

@@ -49,7 +49,7 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
 class LivePages:
     """The pages of an index as its server has them. `tree` is its tree in the catalog.
 
-    `home`: what `home_html` is to be told for the page at the top; None leaves that out.
+    `home`: what `home_html` is to be told for the page at the top, but for its counts; None leaves that out.
     """
 
     def __init__(self, catalog: Catalog, index: Index, tree: str, home: dict[str, Any] | None) -> None:
@@ -60,7 +60,7 @@ class LivePages:
     def write(self, target: Target, since: int) -> None:
         """What changed after that serial; 0 writes all, and deletes pages of projects that nobody knows."""
         writer = Writer(target, ())
-        names = {name for tree, name in self._catalog.hosted_changes(since) if tree == self._tree}
+        names = {name for tree, name, _ in self._catalog.all_changes(since) if tree == self._tree}
         if not since:
             self._listed = None
             names |= {name[:-1] for name in target.names("simple") if name.endswith("/") and is_normalized(name[:-1])}
@@ -92,7 +92,8 @@ class LivePages:
         writer.put("simple/index.html", list_html(listed))
         writer.put("simple/index.json", list_json(listed))
         if self._home is not None:
-            writer.put("index.html", home_html(**self._home))
+            totals = self._catalog.totals(self._tree)
+            writer.put("index.html", home_html(projects=totals.projects, files=totals.files, **self._home))
 
 
 class LiveTree:

@@ -135,7 +135,7 @@ class Run:
                 counts.append(lists.changelog(found, newest, self._jobs, self._changelog))
             if self._options.rss:
                 lists.feeds(found, newest)
-            lists.home(listed)
+            lists.home(listed, sum(project.files for project in projects.values()))
             lists.extras()
             counts.append(Counts(written=1) if write_packages(self._target, parts) else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):

@@ -6,17 +6,20 @@ Links are relative (`FILE#sha256=…`), so a page is the same under any host and
 from __future__ import annotations
 
 from caseus.render.home import HOME_POLICY, home_html
-from caseus.render.page import HTML, JSON, PLAIN_HTML, ContentType, Page, make_page
+from caseus.render.page import HTML, JSON, PLAIN_HTML, ContentType, ListForm, Page, make_page
 from caseus.render.signatures import signatures_html, signatures_text
-from caseus.render.simple_html import list_html, project_html
-from caseus.render.simple_json import list_json, project_json
+from caseus.render.simple_html import HTML_LIST, list_html, project_html
+from caseus.render.simple_json import JSON_LIST, list_json, project_json
 
 __all__ = [
     "HOME_POLICY",
     "HTML",
+    "HTML_LIST",
     "JSON",
+    "JSON_LIST",
     "PLAIN_HTML",
     "ContentType",
+    "ListForm",
     "Page",
     "home_html",
     "list_html",

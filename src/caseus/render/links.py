@@ -19,6 +19,7 @@ _ALGORITHMS = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
 Link = Callable[[File], str]
 
 _HEX = re.compile(r"[0-9a-f]+\Z")
+_UNQUOTED = re.compile(r"[A-Za-z0-9._~-]*\Z")
 
 # A parser may drop or alter these (HTML standard, section 13.2.3.5), so they never go out as they are.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -30,7 +31,7 @@ def file_url(filename: str) -> str:
 
     `+` and `!` are encoded: some static hosts read a bare `+` as a space.
     """
-    return quote(filename, safe="")
+    return filename if _UNQUOTED.match(filename) else quote(filename, safe="")
 
 
 def beside(file: File) -> str:
@@ -40,11 +41,16 @@ def beside(file: File) -> str:
 
 def sound_hashes(hashes: Mapping[str, str]) -> dict[str, str]:
     """Those that every client knows, in lower-case hex, sorted: an upstream may list anything."""
+    if len(hashes) == 1:
+        return {name: text for name, text in hashes.items() if name in _ALGORITHMS and _HEX.match(text)}
     return {name: hashes[name] for name in sorted(_ALGORITHMS & hashes.keys()) if _HEX.match(hashes[name])}
 
 
 def best_hash(hashes: Mapping[str, str]) -> str | None:
     """`sha256=…`, else the strongest that is known, None without any."""
+    sha256 = hashes.get("sha256")
+    if sha256 is not None and _HEX.match(sha256):
+        return f"sha256={sha256}"
     sound = sound_hashes(hashes)
     for name in STRENGTH:
         if name in sound:
@@ -62,6 +68,8 @@ def escaped(text: str) -> str:
 
 def encodable(text: str) -> str:
     """The text with lone surrogates, which UTF-8 can't carry, replaced."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

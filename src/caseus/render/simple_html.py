@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from caseus.model import File, Project
 from caseus.render.links import Link, beside, best_hash, escaped, provenance_url
-from caseus.render.page import API_VERSION
+from caseus.render.page import API_VERSION, ListForm
 
 
 def project_html(project: Project, link: Link = beside) -> bytes:
@@ -22,7 +22,11 @@ def project_html(project: Project, link: Link = beside) -> bytes:
 
 def list_html(names: Iterable[str]) -> bytes:
     """The list of projects, by normalised names."""
-    return _document("Simple index", (), (f'    <a href="{name}/">{name}</a><br>' for name in names))
+    return b"".join((HTML_LIST.head, HTML_LIST.entries(names), HTML_LIST.tail))
+
+
+def _entries(names: Iterable[str]) -> bytes:
+    return "".join([f'    <a href="{name}/">{name}</a><br>\n' for name in names]).encode()
 
 
 def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes:
@@ -45,22 +49,25 @@ def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes
     return "\n".join(lines).encode()
 
 
+_LIST_HEAD, _LIST_TAIL = _document("Simple index", (), ("\0",)).split(b"\0\n")
+HTML_LIST = ListForm(head=_LIST_HEAD, entries=_entries, between=b"", tail=_LIST_TAIL)
+
+
 def _attributes(file: File, link: Link) -> str:
+    """Put together by hand: pages have thousands of them."""
     fragment = best_hash(file.hashes)
-    href = link(file) + (f"#{fragment}" if fragment else "")
-    return "".join(f' {name}="{escaped(value)}"' for name, value in (("href", href), *_data(file)))
-
-
-def _data(file: File) -> Iterator[tuple[str, str]]:
+    url = link(file)
+    text = f' href="{escaped(f"{url}#{fragment}" if fragment else url)}"'
     if file.requires_python is not None:
-        yield "data-requires-python", file.requires_python
+        text += f' data-requires-python="{escaped(file.requires_python)}"'
     if file.core_metadata:
         digest = (best_hash(file.core_metadata) if isinstance(file.core_metadata, dict) else None) or "true"
-        yield "data-core-metadata", digest
-        yield "data-dist-info-metadata", digest  # PEP 714: pip before 23.3 reads only the old name
+        # PEP 714: pip before 23.3 reads only the old name
+        text += f' data-core-metadata="{digest}" data-dist-info-metadata="{digest}"'
     if file.yanked:
-        yield "data-yanked", file.yanked if isinstance(file.yanked, str) else ""
+        text += f' data-yanked="{escaped(file.yanked) if isinstance(file.yanked, str) else ""}"'
     if file.gpg_sig is not None:
-        yield "data-gpg-sig", "true" if file.gpg_sig else "false"
+        text += ' data-gpg-sig="true"' if file.gpg_sig else ' data-gpg-sig="false"'
     if provenance := provenance_url(file.provenance):
-        yield "data-provenance", provenance
+        text += f' data-provenance="{escaped(provenance)}"'
+    return text

@@ -10,7 +10,7 @@ import msgspec
 
 from caseus.model import File, Project
 from caseus.render.links import Link, beside, encodable, provenance_url, sound_hashes
-from caseus.render.page import API_VERSION
+from caseus.render.page import API_VERSION, ListForm
 
 _META = {"api-version": API_VERSION}
 
@@ -34,13 +34,22 @@ def project_json(project: Project, link: Link = beside) -> bytes:
 
 def list_json(names: Iterable[str]) -> bytes:
     """The list of projects, by normalised names."""
-    return msgspec.json.encode({"meta": _META, "projects": [{"name": name} for name in names]})
+    return b"".join((JSON_LIST.head, JSON_LIST.entries(names), JSON_LIST.tail))
+
+
+def _entries(names: Iterable[str]) -> bytes:
+    return ",".join([f'{{"name":"{name}"}}' for name in names]).encode()  # a normalised name needs no escapes
+
+
+JSON_LIST = ListForm(
+    head=msgspec.json.encode({"meta": _META})[:-1] + b',"projects":[', entries=_entries, between=b",", tail=b"]}"
+)
 
 
 def upload_time(moment: datetime) -> str:
     """PEP 700's form, in UTC: whole seconds, or all six digits of a fraction."""
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds") + "Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat().removesuffix("+00:00") + "Z"
 
 
 def _file(file: File, link: Link) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The HTTP/1.1 protocol of the server: uvicorn's, with limits, and with errors told as everywhere in caseus.
 
+Requests that come one by one are shown to the fast lane first (`server/lane.py`).
+
 A connection is in one of three places: between messages, in a head, or in a body. Its one timer looks at it now and
 then: a head must be complete within seconds of its first byte, an idle connection is closed, and so is one whose client
 takes nothing of its answer. What is wrong with a head is answered after what is being answered already, never into it.
@@ -23,14 +25,19 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from caseus.server.heads import check_head, parser_refusal, too_large
+from caseus.server.lane import Lane, Reply
 from caseus.server.limits import Limits
+from caseus.server.sending import PIECE, Sending
 from caseus.web.answers import encode
 from caseus.web.errors import Refusal, problem_answer, problem_of
+from caseus.web.forwarded import peer_of
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 LONGEST_PHRASE = 200
+LONGEST = 1 << 20
+"""Bytes of a page that are handed to the transport in one piece."""
 
 _ERROR_LINE = re.compile(rb"(HTTP/1\.1 [45]\d\d )[^\r]*")
 _MESSAGE = re.compile(rb"\r\nx-error-message: ([^\r]*)")
@@ -59,14 +66,22 @@ class Place(Enum):
     BODY = 2
 
 
+_BETWEEN = Place.BETWEEN
+
+
 class Protocol(HttpToolsProtocol):
     """Given to uvicorn as `http=`."""
 
     limits: ClassVar[Limits] = Limits()
+    lane: ClassVar[Lane | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._place = Place.BETWEEN
+        self._peer = ""
+        self._longest = LONGEST
+        self._alone: bytes | None = None  # bytes with which a message begins that is the only one
+        self._answering: RequestResponseCycle | Sending | None = None
         self._messages = 0
         self._unanswered = 0
         self._due = _NEVER  # when the connection is closed, unless something moves this
@@ -77,20 +92,23 @@ class Protocol(HttpToolsProtocol):
         self._deaf = False  # what comes in is no longer parsed
         self._ending = False
         self._dropped = 0
-        self._unsent = (0, 0.0)  # so many bytes since this time
+        self._unsent = (-1, 0.0)  # so many bytes since this time
 
     @classmethod
-    def for_at_most(cls, connections: int) -> type[Self]:
-        """The same with at most so many connections."""
+    def for_at_most(cls, connections: int, lane: Lane | None = None) -> type[Self]:
+        """The same with at most so many connections, and with that lane."""
         most = min(connections, cls.limits.connections)
         limits = msgspec.structs.replace(cls.limits, connections=most, spare=min(most, cls.limits.spare))
-        return type(cls.__name__, (cls,), {"limits": limits})
+        return type(cls.__name__, (cls,), {"limits": limits, "lane": lane})
 
     # The connection
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         limits, there = self.limits, len(self.connections)
+        self._peer = peer_of(self.client, self.server)
+        if self.scheme == "https":  # encrypted, each client's unsent bytes are its own
+            self._longest = PIECE
         if there > limits.connections + limits.spare:
             transport.abort()
             return
@@ -101,12 +119,19 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._answering is not None:  # uvicorn tells the last request only, also where it is not its turn yet
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             self._drop(data)
             return
+        if self._place is _BETWEEN and not self._unanswered and self.lane is not None and not self._crowded:
+            if self._take_lane(self.lane, data):
+                return
+            self._alone = data
         self._silent += len(data)
         fresh = self._messages if self._place is Place.BETWEEN else None
         try:
@@ -119,6 +144,47 @@ class Protocol(HttpToolsProtocol):
         else:
             if self._silent > self.limits.head and self._place is not Place.BETWEEN:
                 self._refuse(too_large(self.limits, self.url))
+        self._alone = None
+
+    # The fast lane
+
+    def _take_lane(self, lane: Lane, data: bytes) -> bool:
+        """Whether the lane has answered."""
+        if self.transport.get_write_buffer_size():
+            return False  # the client is slow: its answers wait where they take no memory
+        reply = lane.find(data, self._peer, self.server_state.default_headers)
+        if reply is None:
+            return False
+        lane.answered += 1
+        if reply.file is not None or len(reply.body) > self._longest:
+            self._unanswered += 1
+            self._due = _NEVER
+            sending = self._answering = Sending(reply, self.transport, self.flow, lane)
+            self.cycle = sending  # type: ignore[assignment]
+            task = self.loop.create_task(self._send(lane, reply, sending))
+            task.add_done_callback(self.tasks.discard)
+            task.add_done_callback(sending.let_go)
+            self.tasks.add(task)
+            return True
+        if reply.body:
+            self.transport.writelines((reply.head, reply.body))  # not copied: what is unsent refers to the page
+        else:
+            self.transport.write(reply.head)
+        self.server_state.total_requests += 1
+        self._due = self.loop.time() + self.timeout_keep_alive
+        lane.told(reply, self.loop, reply.size)
+        return True
+
+    async def _send(self, lane: Lane, reply: Reply, sending: Sending) -> None:
+        began = self.loop.time()
+        try:
+            await sending.run()
+        finally:
+            lane.told(reply, self.loop, sending.sent, seconds=self.loop.time() - began, failure=sending.failure)
+            if not sending.response_complete or not sending.keep_alive:
+                self.transport.close()
+            if sending.response_complete:
+                self.on_response_complete()
 
     # What the parser finds
 
@@ -145,6 +211,10 @@ class Protocol(HttpToolsProtocol):
         if version == "1.0":  # RFC 9110 section 10.1.1: it is ignored there
             self.expect_100_continue = False
         super().on_headers_complete()
+        data, self._alone = self._alone, None
+        # Two halves that were learnt apart must not make a head that is too large.
+        if self.lane is not None and data is not None and version == "1.1" and len(data) <= self.limits.head // 2:
+            self.lane.learn(data, method, self.url, self.headers, self._peer)
         if self._crowded or self.parser.should_upgrade():
             self.cycle.keep_alive = False
         self._place = Place.BODY
@@ -173,6 +243,7 @@ class Protocol(HttpToolsProtocol):
     # Answers
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
         cycle.transport = _FirstWrite(self.transport, cycle)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 

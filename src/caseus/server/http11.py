@@ -13,25 +13,29 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from caseus.errors import Unavailable
+from caseus.server import logs
+from caseus.server.access_log import AccessLog
 from caseus.server.engine import OVERTIME, end_after, most_connections
 from caseus.server.http import Protocol
+from caseus.server.lane import Lane
 from caseus.server.sockets import BACKLOG
 from caseus.server.tls import Tls
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from caseus.config import Config
     from caseus.server.state import State
+    from caseus.server.swap import Swap
 
 
 class Http11:
-    """An `Engine`."""
+    """An `Engine`, with a fast lane for each application."""
 
-    def __init__(self, app: ASGIApp, state: State) -> None:
+    def __init__(self, swap: Swap, state: State) -> None:
+        self._swap = swap
+        self._log = AccessLog(logs.plain_lines())
         self._tls = Tls(state.certificate) if state.certificate is not None else None
-        self._protocol = Protocol.for_at_most(most_connections(state.config))
-        self._server = _Server(_uvicorn_config(app, state.config, self._protocol))
+        self._protocol = Protocol.for_at_most(most_connections(state.config), Lane(swap.app, self._log))
+        self._server = _Server(_uvicorn_config(swap, state.config, self._protocol))
         if self._tls is not None:
             self._server.config.load()
             self._server.config.ssl = self._tls.context
@@ -46,6 +50,8 @@ class Http11:
             self._server.run(list(sockets))
         except SystemExit:  # uvicorn's word for an application that failed to start; it has logged why
             raise Unavailable("the application failed to start: see the log", kind="local") from None
+        finally:
+            self._log.flush()
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -53,6 +59,7 @@ class Http11:
     def apply(self, state: State) -> None:
         if self._tls is not None and state.certificate is not None:
             self._tls.replace(state.certificate)
+        self._protocol.lane = Lane(self._swap.app, self._log)
         self._protocol.limits = Protocol.for_at_most(most_connections(state.config)).limits
         self._server.config.timeout_graceful_shutdown = math.ceil(state.config.grace)
 
@@ -89,7 +96,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _uvicorn_config(app: ASGIApp, config: Config, protocol: type[Protocol]) -> uvicorn.Config:
+def _uvicorn_config(app: Swap, config: Config, protocol: type[Protocol]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=protocol,

@@ -6,6 +6,8 @@ import resource
 
 import msgspec
 
+from caseus.web.ready_files import MOST_READY, files_for
+
 MOST_CONNECTIONS = 10_000
 _FEWEST_CONNECTIONS = 16
 _OWN_FILES = 64
@@ -38,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True):
 def raise_open_files() -> int:
     """Lift the soft limit of open files to the hard one, as far as caseus has use for it; the limit that now holds."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * MOST_CONNECTIONS + _OWN_FILES
+    wanted = 2 * MOST_CONNECTIONS + _OWN_FILES + MOST_READY
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -49,4 +51,5 @@ def raise_open_files() -> int:
 
 def connections_for(open_files: int) -> int:
     """How many connections fit: each may need a second descriptor, for the file that it is answered with."""
-    return max(_FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, (open_files - _OWN_FILES) // 2))
+    left = open_files - _OWN_FILES - files_for(open_files)
+    return max(_FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, left // 2))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import sys
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO, cast
@@ -20,10 +21,15 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*(?:@[^/?#\s@]*)*(?=@)")
 _CREDENTIALS = re.compile(r"\b(Basic|Bearer|Digest) +[A-Za-z0-9+/=._~-]{4,}", re.IGNORECASE)
 _HIDDEN = "***"
 
+_plain: Lines | None = None
+
 
 def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
     """Set up structlog, and route what libraries say by `logging` (from warning on) into it."""
+    global _plain
     stream = sys.stderr if stream is None else stream
+    lines = Lines(stream)
+    _plain = None if stream.isatty() else lines
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -34,7 +40,7 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     structlog.configure(
         processors=[*shared, _renderer(stream)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Lenient(stream))),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, lines)),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
@@ -48,6 +54,11 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+def plain_lines() -> Lines | None:
+    """Where lines of JSON go that were made without structlog; None where it makes other ones of its events."""
+    return _plain
 
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -82,17 +93,30 @@ def _clean_value(value: object) -> object:
     return clean(str(value))
 
 
-class _Lenient:
-    """A stream whose disk may be full, or whose reader gone: what is logged must not fail for that, it is answered."""
+class Lines:
+    """A stream whose disk may be full, or whose reader gone: what is logged must not fail for that, it is answered.
+
+    Thread-safe.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.waiting: deque[str] = deque()
+        self.add = self.waiting.append
+        """A whole line that may wait for the next `write` or `flush`."""
 
     def write(self, text: str) -> None:
+        """Behind what waits."""
+        earlier = []
+        with suppress(IndexError):
+            while True:
+                earlier.append(self.waiting.popleft())
         with suppress(OSError, ValueError):
-            self._stream.write(text)
+            self._stream.write("".join(earlier) + text)
 
     def flush(self) -> None:
+        if self.waiting:
+            self.write("")
         with suppress(OSError, ValueError):
             self._stream.flush()
 

@@ -51,3 +51,8 @@ async def send_answer(send: Send, answer: Answer, *, head: bool = False) -> None
 def encode(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     """Headers as ASGI wants them. Names go in lower case, values in latin-1."""
     return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
+
+
+def header_lines(headers: Iterable[tuple[str, str]]) -> bytes:
+    """Headers as they go over the wire in HTTP/1.1."""
+    return b"".join(b"%b: %b\r\n" % pair for pair in encode(headers))

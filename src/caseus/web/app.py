@@ -24,11 +24,14 @@ from caseus.web.errors import Refusal, problem_answer, problem_of, trouble_of, u
 from caseus.web.files import Asked, Files
 from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
+from caseus.web.judge import Judge
+from caseus.web.lists import Lists
 from caseus.web.log import log_request
 from caseus.web.metrics import CONTENT_TYPE, Metrics
-from caseus.web.negotiate import choose_type
+from caseus.web.negotiate import choose_coding, choose_type
 from caseus.web.pages import Key, Pages, page_answer
 from caseus.web.paths import METHODS, Kind, Redirect, Route, parse_path, prefix_of, strip_prefix
+from caseus.web.ready_files import ReadyFiles
 from caseus.web.request import Request
 from caseus.web.signatures import SignatureUpdates
 from caseus.web.threads import Threads, in_thread
@@ -54,23 +57,38 @@ class App:
     """See `create_app`."""
 
     def __init__(self, site: Site, metrics: Metrics) -> None:
+        self.access = site.access
+        self.private = site.config.read == "users"
+        self.trusted = TrustedProxies(site.config.trusted_proxies)
+        self.clock = site.catalog.clock
+        self.metrics = metrics
+        self.threads = Threads()
         self._site = site
-        self._metrics = metrics
         self._running = 0
         self._when_idle: Callable[[], None] | None = None
-        self._private = site.config.read == "users"
         self._prefix = prefix_of(site.config.public_url)
-        self._trusted = TrustedProxies(site.config.trusted_proxies)
-        self._threads = Threads()
         self._logins = 0
-        self._clock = site.catalog.clock
         self._indexes = {name: hosted.index for name, hosted in site.indexes.items()} | {
             f"{name}/{view}": index for name, hosted in site.indexes.items() for view, index in hosted.views.items()
         }
-        self._pages = Pages(site.catalog, self._indexes, self._threads, clock=self._clock)
-        self._files = Files(self._threads, private=self._private)
-        self._signatures = SignatureUpdates(self._threads)
-        self._uploads = Uploads(self._threads, max_file_bytes=site.config.max_file_bytes)
+        # A view has the files of its index as of another time, and the same projects.
+        lists = {name: site.indexes[name.partition("/")[0]].list for name in self._indexes}
+        judge = Judge(site.catalog, self.clock)
+        self.pages = Pages(
+            site.catalog,
+            self._indexes,
+            self.threads,
+            lists={name: found.body for name, found in lists.items()},
+            judge=judge,
+            clock=self.clock,
+            private=self.private,
+        )
+        self._lists = Lists(self.threads, lists, private=self.private)
+        self.files = Files(
+            self.threads, ReadyFiles(judge, self.clock), self.pages, clock=self.clock, private=self.private
+        )
+        self._signatures = SignatureUpdates(self.threads)
+        self._uploads = Uploads(self.threads, max_file_bytes=site.config.max_file_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -89,8 +107,9 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def close(self) -> None:
-        """Let go of its threads."""
-        self._threads.close()
+        """Let go of its open files and threads."""
+        await self.files.close()
+        self.threads.close()
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -113,8 +132,8 @@ class App:
             act()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request.read(scope, receive, self._trusted)
-        with log_request(request, send, self._metrics) as outgoing:
+        request = Request.read(scope, receive, self.trusted)
+        with log_request(request, send, self.metrics) as outgoing:
             try:
                 answer = await self._answer(request, receive, outgoing)
             except ClientDisconnect:
@@ -140,7 +159,7 @@ class App:
             return self._told(request, trouble)
         request.failure = "unexpected error"
         _log.error("unexpected error", request_id=request.id, path=request.shown_path(), exc_info=error)
-        return problem_answer(unexpected(request.id), request_id=request.id, private=self._private)
+        return problem_answer(unexpected(request.id), request_id=request.id, private=self.private)
 
     async def _finish(self, request: Request, answer: Answer, send: Send) -> None:
         headers = (*answer.headers, ("X-Request-Id", request.id))
@@ -153,16 +172,19 @@ class App:
     def _told(self, request: Request, error: CaseusError | Refusal) -> Answer:
         """404 may be kept if it is asked again each time: the name may be published, or appear upstream."""
         keep_asking = isinstance(error, NotFound) and request.method in ("GET", "HEAD")
-        return problem_answer(problem_of(error), request_id=request.id, private=self._private, keep_asking=keep_asking)
+        return problem_answer(problem_of(error), request_id=request.id, private=self.private, keep_asking=keep_asking)
+
+    def find(self, raw_path: bytes, alias: Callable[[str], str | None] = lambda path: None) -> Route | Redirect | None:
+        """What is there; `alias` as for `parse_path`."""
+        path = strip_prefix(raw_path, self._prefix)
+        if path is None:
+            return Redirect(f"{self._prefix.decode().rpartition('/')[2]}/", "home")
+        return parse_path(path, self._site.indexes.keys(), alias)
 
     async def _answer(self, request: Request, receive: Receive, send: Send) -> Answer | None:
         """The answer, None where it went out already (files)."""
         path = strip_prefix(request.raw_path, self._prefix)
-        found = (
-            Redirect(f"{self._prefix.decode().rpartition('/')[2]}/", "home")
-            if path is None
-            else parse_path(path, self._site.indexes.keys(), self._site.catalog.alias)
-        )
+        found = self.find(request.raw_path, self._site.catalog.alias)
         if found is None:
             raise Refusal(HTTPStatus.NOT_FOUND, hint(path or b""))
         if request.method not in METHODS[found.kind]:
@@ -172,12 +194,12 @@ class App:
         if found.kind in ("livez", "readyz"):
             return await self._health(found.kind)
         if found.kind == "metrics":
-            return typed_answer(CONTENT_TYPE, await in_thread(self._threads.files, self._metrics.text))
+            return typed_answer(CONTENT_TYPE, await in_thread(self.threads.files, self.metrics.text))
         hosted = self._site.indexes[found.index or HOME_INDEX]
         if request.method == "POST":
             principal = await self._principal(request, "upload")
             return await self._uploads.take(request, hosted.publisher, principal)
-        if self._private:
+        if self.private:
             await self._principal(
                 request, "read"
             )  # where everybody may read, stale credentials of a .netrc are no fault
@@ -193,20 +215,21 @@ class App:
     ) -> Answer | None:
         index = route.index or HOME_INDEX
         if route.kind == "home":
-            return self._home(request, index)
+            return await self._home(request, index, hosted)
         if route.kind in ("list", "view", "project"):
-            return await self._page(request, route)
+            return await self._page(request, route, receive, send)
         if route.kind == "signatures":
             return await self._signatures.answer(request, hosted.signatures, route.project)
         if route.kind == "file":
-            asked = Asked(self._indexes[self.index_of(route)], route.project, route.filename)
-            await self._files.serve(request, asked, receive, send)
+            name = self.index_of(route)
+            asked = Asked(self._indexes[name], name, route.project, route.filename, once=route.view == "refresh")
+            await self.files.serve(request, asked, receive, send)
             return None
         raise AssertionError(route.kind)
 
     async def _principal(self, request: Request, right: Right) -> Principal:
         """Who asks, if it has the right; Denied."""
-        access, authorization = self._site.access, request.headers.get("authorization")
+        access, authorization = self.access, request.headers.get("authorization")
         principal = access.recall(authorization)
         if principal is None:
             if self._logins >= _MOST_LOGINS:
@@ -214,7 +237,7 @@ class App:
             self._logins += 1
             try:
                 principal = await in_thread(
-                    self._threads.people, lambda: access.principal(authorization, request.origin.client)
+                    self.threads.people, lambda: access.principal(authorization, request.origin.client)
                 )
             finally:
                 self._logins -= 1
@@ -222,7 +245,7 @@ class App:
         principal.require(right)
         return principal
 
-    async def _page(self, request: Request, route: Route) -> Answer:
+    async def _page(self, request: Request, route: Route, receive: Receive, send: Send) -> Answer | None:
         chosen = choose_type(request.headers.get("accept"), request.query)
         if chosen is None:
             raise Refusal(
@@ -232,27 +255,36 @@ class App:
                 *vary("Accept", private=False),
             )
         key = Key(self.index_of(route), route.project, chosen)
+        if not route.project and self.pages.at_once(key) is None:
+            opened = await self._lists.open(key.index_name, chosen)
+            if opened is not None:
+                await self._lists.serve(request, opened, chosen, receive, send)
+                return None
         if route.view == "refresh":
-            await self._pages.settle(key)
-        ready, request.cache = await self._pages.get(key)
-        return page_answer(ready, request.headers, now=self._clock(), private=self._private)
+            await self.pages.settle(key)
+        coding = choose_coding(request.headers.get("accept-encoding"))
+        ready, variant, request.cache = await self.pages.get(key, coding)
+        return page_answer(ready, variant, request.headers.get("if-none-match"), now=self.clock())
 
-    def _home(self, request: Request, index: str) -> Answer:
+    async def _home(self, request: Request, index: str, hosted: HostedIndex) -> Answer:
         base = self._site.config.public_url or request.base
+        totals = await in_thread(self.threads.files, lambda: self._site.catalog.totals(hosted.publisher.tree))
         page = make_page(
             home_html(
                 base_url=base if index == HOME_INDEX else f"{base}{index}/",
                 index=index,
-                closed=self._private,
+                closed=self.private,
                 proxied=bool(self._site.config.upstreams),
+                projects=totals.projects,
+                files=totals.files,
                 version=__version__,
             ),
             "text/html; charset=utf-8",
         )
         told = (
             ("ETag", page.etag),
-            ("Cache-Control", scoped("no-cache", private=self._private)),
-            *vary(private=self._private),
+            ("Cache-Control", scoped("no-cache", private=self.private)),
+            *vary(private=self.private),
         )
         if not_modified(request.headers.get("if-none-match"), page.etag):
             return Answer(HTTPStatus.NOT_MODIFIED, told)
@@ -265,7 +297,7 @@ class App:
     async def _health(self, kind: Kind) -> Answer:
         if kind == "livez":
             return text_answer(HTTPStatus.OK, "alive\n")
-        reason = await in_thread(self._threads.files, lambda: why_not_ready(self._site))
+        reason = await in_thread(self.threads.files, lambda: why_not_ready(self._site))
         if reason is None:
             return text_answer(HTTPStatus.OK, "ready\n")
         raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason)

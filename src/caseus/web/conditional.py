@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Final, NamedTuple
 
 _ETAG = re.compile(r'(W/)?("[^"]*")')
@@ -20,13 +21,25 @@ NOTHING: Final = Range(0, 0)
 """`bytes=-0`: a valid range that no file can satisfy."""
 
 
-def not_modified(if_none_match: str | None, etag: str | None) -> bool:
-    """Whether the client has it already: a list, `*`, weak comparison."""
-    if if_none_match is None or etag is None:
-        return False
-    if if_none_match.strip() == "*":
+class _Any:
+    """`*`."""
+
+    def __contains__(self, tag: object) -> bool:
         return True
-    return any(match[2] == etag for match in _ETAG.finditer(if_none_match))
+
+
+def parse_tags(if_none_match: str | None) -> Container[str]:
+    """What the client has: a list of ETags with their quotes, compared weakly; `*` is every one."""
+    if if_none_match is None:
+        return ()
+    if if_none_match.strip() == "*":
+        return _Any()
+    return frozenset(match[2] for match in _ETAG.finditer(if_none_match))
+
+
+def not_modified(if_none_match: str | None, etag: str | None) -> bool:
+    """Whether the client has it already."""
+    return etag is not None and etag in parse_tags(if_none_match)
 
 
 def range_allowed(if_range: str | None, etag: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
@@ -13,9 +14,11 @@ from starlette.types import Receive, Send
 from caseus.errors import BadRange, CaseusError, NotFound
 from caseus.index import Index
 from caseus.storage import Blob, State
-from caseus.web.answers import Answer, Headers, encode, send_answer
-from caseus.web.caching import FOREVER, scoped, vary
+from caseus.web.answers import Answer, encode, send_answer
 from caseus.web.conditional import Range, not_modified, parse_range, range_allowed
+from caseus.web.file_headers import file_headers
+from caseus.web.pages import Pages
+from caseus.web.ready_files import FileKey, ReadyFiles, open_ready
 from caseus.web.request import Request
 from caseus.web.threads import Threads, in_thread
 
@@ -24,36 +27,40 @@ _WHOLE: Final = Range(0, None)
 _FIRST_PAUSE: Final = 0.010
 _LONGEST_PAUSE: Final = 0.050
 
-_TYPES: Final = (
-    (".metadata", "text/plain; charset=utf-8"),
-    (".asc", "application/pgp-signature"),
-    (".whl", "application/zip"),
-    (".zip", "application/zip"),
-    (".egg", "application/zip"),
-    (".tar.gz", "application/gzip"),
-    (".tgz", "application/gzip"),
-)
-
 
 class Asked(msgspec.Struct, frozen=True):
-    """One file of one project of one index."""
+    """One file of one project of one index, `name` of it; `once`: nothing of it shall be made ready."""
 
     index: Index
+    name: str
     project: NormalizedName
     filename: str
+    once: bool = False
 
-
-def content_type(filename: str) -> str:
-    """By the ending. A .tar.gz is a gzip file, not a tar with a Content-Encoding that clients would undo."""
-    return next((kind for ending, kind in _TYPES if filename.endswith(ending)), "application/octet-stream")
+    @property
+    def key(self) -> FileKey:
+        return FileKey(self.name, self.project, self.filename)
 
 
 class Files:
-    """Serves files."""
+    """Serves files. What is asked for again is made ready, beside the answers."""
 
-    def __init__(self, threads: Threads, *, private: bool) -> None:
+    def __init__(
+        self, threads: Threads, ready: ReadyFiles, pages: Pages, *, clock: Callable[[], float], private: bool
+    ) -> None:
+        self.ready = ready
         self._threads = threads
+        self._pages = pages
+        self._clock = clock
         self._private = private
+        self._making: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Close what is ready."""
+        for task in self._making:
+            task.cancel()
+        await asyncio.gather(*self._making, return_exceptions=True)
+        self.ready.close()
 
     async def serve(self, request: Request, asked: Asked, receive: Receive, send: Send) -> None:
         """The file, as much of it as is asked for. Errors of `Index.open` before the first byte; later ones break the
@@ -71,8 +78,25 @@ class Files:
                 await self._answer(request, asked.filename, opened, gone, send)
             finally:
                 await self._close(opened.blob)
+            if opened.blob.stored and not opened.partial and not asked.once and self.ready.is_wanted(asked.key):
+                self._begin_making(asked)
         finally:
             gone.cancel()
+
+    def _begin_making(self, asked: Asked) -> None:
+        task = asyncio.create_task(self._make_ready(asked))
+        self._making.add(task)
+        task.add_done_callback(self._making.discard)
+
+    async def _make_ready(self, asked: Asked) -> None:
+        known = self._pages.known(asked.name, asked.project)
+        ready = await in_thread(
+            self._threads.opens,
+            lambda: open_ready(asked.index, asked.key, known, self._clock(), private=self._private),
+            undo=lambda opened: opened.drop() if opened is not None else None,
+        )
+        if ready is not None:
+            self.ready.keep(asked.key, ready)
 
     async def _open(
         self, asked: Asked, wanted: Range | None, if_range: str | None, gone: asyncio.Task[None]
@@ -135,21 +159,10 @@ class Files:
         self, request: Request, filename: str, opened: _Opened, gone: asyncio.Task[None], send: Send
     ) -> None:
         etag = opened.etag
-        headers: Headers = (
-            *((("ETag", etag),) if etag else ()),
-            ("Cache-Control", scoped(FOREVER, private=self._private)),
-            *vary(private=self._private),
-            ("Accept-Ranges", "bytes"),
-        )
+        headers, unchanged = file_headers(filename, etag, private=self._private)
         if not_modified(request.headers.get("if-none-match"), etag):
-            await send_answer(send, Answer(HTTPStatus.NOT_MODIFIED, headers))
+            await send_answer(send, Answer(HTTPStatus.NOT_MODIFIED, unchanged))
             return
-        headers += (
-            ("Content-Type", content_type(filename)),
-            ("Content-Disposition", f'attachment; filename="{filename}"'),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", "sandbox"),
-        )
         bounds = opened.bounds()
         if bounds is not None:
             headers += (("Content-Length", str(bounds.stop - bounds.start)),)

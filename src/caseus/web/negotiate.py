@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Container, Iterator, Mapping
+from typing import Final, Literal, NamedTuple, cast
 from urllib.parse import parse_qsl
 
 from caseus.render import HTML, JSON, PLAIN_HTML, ContentType
@@ -16,6 +16,8 @@ ALIASES: Final[Mapping[str, ContentType]] = {
     "application/vnd.pypi.simple.latest+html": HTML,
 }
 """What `?format=` and Accept may say, and what it means."""
+Coding = Literal["", "gzip", "zstd"]
+"""Content codings; "" is none."""
 _OFFERS: Final[tuple[ContentType, ...]] = (JSON, HTML, PLAIN_HTML)
 
 
@@ -32,9 +34,9 @@ def choose_type(accept: str | None, query: bytes = b"") -> ContentType | None:
     `?format=` wins over Accept. No Accept means anything, and anything means text/html, as on the public index: those
     who don't say are browsers and old pips. Between types named with the same q JSON goes first.
     """
-    for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=False):
-        if key == "format":
-            return ALIASES.get(value.strip().replace(" ", "+").lower())  # a bare + in a query reads as a space
+    named_format = format_of(query)
+    if named_format != "":
+        return named_format
     items = list(parse_weighted(accept or ""))
     if not items:
         return PLAIN_HTML
@@ -46,13 +48,32 @@ def choose_type(accept: str | None, query: bytes = b"") -> ContentType | None:
     return PLAIN_HTML if named == 0 and PLAIN_HTML in best else best[0]
 
 
-def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether gzip is welcome, and not less so than no coding at all."""
+def format_of(query: bytes) -> ContentType | Literal[""] | None:
+    """What `?format=` names: "" if there is none, None for what is not served."""
+    for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=False):
+        if key == "format":
+            return ALIASES.get(value.strip().replace(" ", "+").lower())  # a bare + in a query reads as a space
+    return ""
+
+
+def choose_coding(accept_encoding: str | None, offered: Container[Coding] = ("gzip", "zstd")) -> Coding:
+    """The coding of those `offered` that is most welcome, "" where none is, or none more than no coding at all.
+
+    Between those of the same q zstd goes first: it is smaller, and quicker to take apart. `*` means gzip, which
+    everybody knows.
+    """
     weights: dict[str, float] = {}
     for value, q in parse_weighted(accept_encoding or ""):
         weights[value] = max(q, weights.get(value, 0.0))
-    gzip = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
-    return gzip > 0 and gzip >= weights.get("identity", 0.0)
+    best: Coding = ""
+    least = weights.get("identity", 0.0)
+    for coding, q in (
+        ("gzip", weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))),
+        ("zstd", weights.get("zstd", 0.0)),
+    ):
+        if q > 0 and q >= least and coding in offered:
+            best, least = cast(Coding, coding), q
+    return best
 
 
 def parse_weighted(header: str) -> Iterator[Weighted]:

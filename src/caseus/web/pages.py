@@ -3,65 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 
-import msgspec
 from packaging.utils import NormalizedName
 
 from caseus.index import Index
 from caseus.model import Project, Validity
-from caseus.render import JSON, ContentType, Page, list_html, list_json, make_page, project_html, project_json
-from caseus.web.answers import LOCKED_POLICY, PAGE_SECURITY, Answer
-from caseus.web.caching import page_headers, vary
+from caseus.render import HTML, JSON, PLAIN_HTML, ContentType, project_html, project_json
+from caseus.web.answers import Answer
 from caseus.web.conditional import not_modified
-from caseus.web.negotiate import accepts_gzip
+from caseus.web.judge import Judge, Serials
+from caseus.web.negotiate import Coding
+from caseus.web.ready import Ready, Variant, make_ready, make_variant
+from caseus.web.ready_files import Known
 from caseus.web.request import CacheMark
 from caseus.web.threads import Threads, in_thread
 
-GZIP_LEVEL: Final = 6
-"""Fixed, as is the time stamp: else every worker would make another ETag of the same page."""
-_GZIP_FROM: Final = 1024
-_OVERHEAD: Final = 1024
-_SKEW: Final = 60.0  # seconds
+CONTENT_TYPES: Final[tuple[ContentType, ...]] = (JSON, HTML, PLAIN_HTML)
 
 
-class Serials(Protocol):
-    """What the ready pages ask of the catalog."""
-
-    def serial(self) -> int: ...
-    def is_current(self, validity: Validity, now: float) -> bool: ...
-
-
-class Key(msgspec.Struct, frozen=True):
+class Key(NamedTuple):
     """`project`: "" for the list of projects. `audience`: who may see this page, "" for every reader."""
 
-    index: str
+    index_name: str
     project: str
     content_type: ContentType
     audience: str = ""
 
 
-@dataclass
-class Ready:
-    """A page ready to go. `serial`: the catalog's when the page was last known to be right."""
+class Found(NamedTuple):
+    """A page that is right, in the coding that was asked for or in none."""
 
-    page: Page
-    gzip: Page | None
-    hosted: bool
-    validity: Validity
-    serial: int
-
-    @property
-    def weight(self) -> int:
-        return _OVERHEAD + len(self.page.body) + (len(self.gzip.body) if self.gzip else 0)
+    ready: Ready
+    variant: Variant
+    mark: CacheMark
 
 
 class Pages:
-    """The ready pages of a process, at most `limit` bytes, least recently used dropped first. Belongs to one loop."""
+    """The ready pages of a process, at most `limit` bytes, least recently used dropped first. Belongs to one loop.
+
+    `private`: not everybody may read them.
+    """
 
     def __init__(
         self,
@@ -69,33 +53,50 @@ class Pages:
         indexes: Mapping[str, Index],
         threads: Threads,
         *,
+        lists: Mapping[str, Callable[[ContentType], bytes]],
+        judge: Judge,
         clock: Callable[[], float],
+        private: bool = False,
         limit: int = 64 << 20,
     ) -> None:
         self._catalog = catalog
         self._indexes = indexes
+        self._lists = lists
         self._threads = threads
+        self._judge = judge
         self._clock = clock
+        self._private = private
         self._limit = limit
         self._weight = 0
         self._ready: OrderedDict[Key, Ready] = OrderedDict()
         self._rendering: dict[tuple[Key, int], asyncio.Task[Ready]] = {}
+        self._compressing: dict[tuple[int, Coding], asyncio.Task[Variant]] = {}
 
     @property
     def weight(self) -> int:
         """Bytes that are kept."""
         return self._weight
 
-    async def get(self, key: Key) -> tuple[Ready, CacheMark]:
-        """The page as it is now. NotFound and Unavailable as `Index.project`."""
-        serial = self._catalog.serial()
+    def at_once(self, key: Key) -> Ready | None:
+        """The page as it is now, if that can be said without waiting."""
         ready = self._ready.get(key)
-        if ready is not None and await self._is_right(key, ready, serial):
-            if key in self._ready:
-                self._ready.move_to_end(key)
-            return ready, "stale" if ready.validity.stale else "hit"
-        ready = await self._render(key, serial)
-        return ready, "stale" if ready.validity.stale else "miss"
+        if ready is None or not self._judge.is_right(ready):
+            return None
+        self._ready.move_to_end(key)
+        return ready
+
+    def has(self, index_name: str, project: str) -> bool:
+        """Whether a page of it is ready, right or not."""
+        return any(Key(index_name, project, content_type) in self._ready for content_type in CONTENT_TYPES)
+
+    def known(self, index: str, project: str) -> Known:
+        """What is known of a project by its page, if one is ready and right."""
+        serial = self._catalog.serial()
+        for content_type in CONTENT_TYPES:
+            ready = self._ready.get(Key(index, project, content_type))
+            if ready is not None and self._judge.is_right(ready):
+                return Known(serial, ready.validity)
+        return Known(serial, None)
 
     async def settle(self, key: Key) -> None:
         """Waits for a rendering of the page that is under way, for who must not share one that began before."""
@@ -103,27 +104,42 @@ class Pages:
         if running:
             await asyncio.wait(running)
 
-    async def _is_right(self, key: Key, ready: Ready, serial: int) -> bool:
-        now, validity = self._clock(), ready.validity
-        if validity.until is not None and now >= validity.until:
-            return False
-        if validity.fetched is not None and validity.fetched > now + _SKEW:  # the clock was set back: until may be far
-            return False
-        if ready.serial == serial:  # nothing at all has changed: no question to the database
-            return True
-        if not key.project:  # the list changes with any project
-            return False
-        current = await in_thread(self._threads.files, lambda: self._catalog.is_current(ready.validity, self._clock()))
-        if current:
-            ready.serial = max(ready.serial, serial)
-        return current
+    async def get(self, key: Key, coding: Coding = "") -> Found:
+        """The page as it is now. NotFound and Unavailable as `Index.project`."""
+        mark: CacheMark
+        serial = self._catalog.serial()
+        ready, mark = await self._kept(key, serial), "hit"
+        if ready is None:
+            ready, mark = await self._render(key, serial, coding), "miss"
+        variant = ready.variants.get(coding) or await self._compress(key, ready, coding)
+        return Found(ready, variant, "stale" if ready.validity.stale else mark)
 
-    async def _render(self, key: Key, serial: int) -> Ready:
+    async def _kept(self, key: Key, serial: int) -> Ready | None:
+        ready = self._ready.get(key)
+        right = self._judge.is_right(ready) if ready is not None else False
+        if ready is None or right is False:
+            return None
+        if right is None:
+            if not await in_thread(self._threads.files, lambda: self._is_current(ready)):
+                return None
+            ready.serial = max(ready.serial, serial)
+        if key in self._ready:
+            self._ready.move_to_end(key)
+        return ready
+
+    def _is_current(self, ready: Ready) -> bool:
+        """Blocks."""
+        if ready.of_all:
+            return self._catalog.names_serial() <= ready.serial
+        return self._catalog.is_current(ready.validity, self._clock())
+
+    async def _render(self, key: Key, serial: int, coding: Coding) -> Ready:
         """One rendering for all who ask at the same serial; who comes after a change gets none that began before it."""
         flight = (key, serial)
         task = self._rendering.get(flight)
         if task is None:
-            task = asyncio.create_task(in_thread(self._threads.pages, lambda: self._make(key, serial)))
+            older = self._ready.get(key)
+            task = asyncio.create_task(in_thread(self._threads.pages, lambda: self._make(key, serial, coding, older)))
             self._rendering[flight] = task
             task.add_done_callback(lambda done: self._landed(flight, done))
         return await asyncio.shield(task)
@@ -132,6 +148,27 @@ class Pages:
         del self._rendering[flight]
         if not task.cancelled() and task.exception() is None:
             self._keep(flight[0], task.result())
+
+    async def _compress(self, key: Key, ready: Ready, coding: Coding) -> Variant:
+        """One for all who ask."""
+        flight = (id(ready), coding)
+        task = self._compressing.get(flight)
+        if task is None:
+            task = asyncio.create_task(in_thread(self._threads.files, lambda: make_variant(ready, coding)))
+            self._compressing[flight] = task
+            task.add_done_callback(lambda done: self._compressed(key, ready, coding, done))
+        return await asyncio.shield(task)
+
+    def _compressed(self, key: Key, ready: Ready, coding: Coding, task: asyncio.Task[Variant]) -> None:
+        del self._compressing[id(ready), coding]
+        if task.cancelled() or task.exception() is not None:
+            return
+        kept = self._ready.get(key) is ready
+        if kept:
+            self._drop(key)
+        ready.variants[coding] = task.result()
+        if kept:
+            self._keep(key, ready)
 
     def _keep(self, key: Key, ready: Ready) -> None:
         kept = self._ready.get(key)
@@ -150,51 +187,27 @@ class Pages:
         if ready is not None:
             self._weight -= ready.weight
 
-    def _make(self, key: Key, serial: int) -> Ready:
+    def _make(self, key: Key, serial: int, coding: Coding, older: Ready | None) -> Ready:
         """Blocks. The serial was read before the facts: a change in between only makes the page be judged again."""
-        index = self._indexes[key.index]
+        hosted, validity = True, Validity()
         if not key.project:
-            names = index.projects()
-            body = list_json(names) if key.content_type == JSON else list_html(names)
-            return make_ready(body, key.content_type, hosted=True, validity=Validity(), serial=serial)
-        project: Project = index.project(NormalizedName(key.project))
-        body = project_json(project) if key.content_type == JSON else project_html(project)
-        return make_ready(body, key.content_type, hosted=project.hosted, validity=project.validity, serial=serial)
+            body = self._lists[key.index_name](key.content_type)
+        else:
+            project: Project = self._indexes[key.index_name].project(NormalizedName(key.project))
+            body = project_json(project) if key.content_type == JSON else project_html(project)
+            hosted, validity = project.hosted, project.validity
+        ready = make_ready(
+            body, key.content_type, hosted=hosted, validity=validity, serial=serial, private=self._private,
+            of_all=not key.project, older=older,
+        )  # fmt: skip
+        if coding not in ready.variants:
+            ready.variants[coding] = make_variant(ready, coding)
+        return ready
 
 
-def make_ready(body: bytes, content_type: ContentType, *, hosted: bool, validity: Validity, serial: int) -> Ready:
-    """The page with its gzip variant, where that is worth it."""
-    compressed = gzip.compress(body, GZIP_LEVEL, mtime=0) if len(body) > _GZIP_FROM else body
-    return Ready(
-        page=make_page(body, content_type),
-        gzip=make_page(compressed, content_type, "gzip") if len(compressed) < len(body) else None,
-        hosted=hosted,
-        validity=validity,
-        serial=serial,
-    )
-
-
-def page_answer(ready: Ready, headers: Mapping[str, str], *, now: float, private: bool) -> Answer:
-    """The answer to a GET of the page: the variant that is taken, or 304 if the client has it."""
-    zipped = ready.gzip if accepts_gzip(headers.get("accept-encoding")) else None
-    page = zipped or ready.page
-    told = (
-        ("ETag", page.etag),
-        *page_headers(hosted=ready.hosted, validity=ready.validity, now=now, private=private),
-        *vary("Accept", "Accept-Encoding", private=private),
-    )
-    if not_modified(headers.get("if-none-match"), page.etag):
-        return Answer(304, told)
-    charset = "; charset=utf-8" if page.content_type.startswith("text/") else ""
-    coding = (("Content-Encoding", "gzip"),) if zipped else ()
-    return Answer(
-        200,
-        (
-            ("Content-Type", page.content_type + charset),
-            *coding,
-            *told,
-            ("Content-Security-Policy", LOCKED_POLICY),
-            *PAGE_SECURITY,
-        ),
-        page.body,
-    )
+def page_answer(ready: Ready, variant: Variant, if_none_match: str | None, *, now: float) -> Answer:
+    """The answer to a GET of the page: the variant, or 304 if the client has it."""
+    told = variant.told(ready, now)
+    if not_modified(if_none_match, variant.etag):
+        return Answer(304, told.unchanged)
+    return Answer(200, told.full, variant.body)

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple
 from urllib.parse import parse_qsl
@@ -128,10 +128,7 @@ class Request:
     @classmethod
     def read(cls, scope: Scope, receive: Receive, trusted: TrustedProxies) -> Request:
         """From ASGI's scope."""
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in scope["headers"]:
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        headers = joined(scope["headers"])
         origin = trusted.origin(peer_of(scope.get("client"), scope.get("server")), scope.get("scheme", "http"), headers)
         given = headers.get("x-request-id", "") if origin.trusted else ""
         return cls(
@@ -146,10 +143,24 @@ class Request:
         )
 
     def shown_path(self) -> str:
-        """Path and query for the log: of the query only what means something here, as anything else may be a secret."""
-        shown = self.raw_path.decode("latin-1")
-        if self.query:
-            pairs = parse_qsl(self.query.decode("latin-1"), keep_blank_values=True)
-            shown += "?" + "&".join("=".join(pair) if pair in _SHOWN else "***" for pair in pairs)
-        printable = "".join(char if " " <= char <= "~" else "?" for char in shown)
-        return printable if len(printable) <= _MAX_SHOWN else printable[:_MAX_SHOWN] + "…"
+        """Path and query for the log."""
+        return shown(self.raw_path, self.query)
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers (names in lower case) as `Request` has them."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def shown(raw_path: bytes, query: bytes) -> str:
+    """As the log has it: of the query only what means something here, as anything else may be a secret."""
+    text = raw_path.decode("latin-1")
+    if query:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+        text += "?" + "&".join("=".join(pair) if pair in _SHOWN else "***" for pair in pairs)
+    printable = "".join(char if " " <= char <= "~" else "?" for char in text)
+    return printable if len(printable) <= _MAX_SHOWN else printable[:_MAX_SHOWN] + "…"
