@@ -1,4 +1,4 @@
-"""An index of the public one's size beside a small one: `python -m bench big`, three minutes; `--quick`, one.
+"""An index of the public one's size beside a small one; three minutes, quick: one.
 
 700,000 projects and 8,000,000 files (quick: 200,000 and 1,000,000), made straight in the catalog; see
 `support.big_index`. Requests to both are interleaved, so that what else the machine does falls on both.
@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import random
 import re
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.rows import Row, at_most, cuts, show
+from bench.results import Part, Row, Run, at_most, cuts, figure, within
 from support.big_index import counts, make_index, names
 from support.clients import upload
 from support.packages import make_wheel
@@ -56,35 +54,27 @@ class Client:
         self._connection.close()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench big", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smaller index")
-    parser.add_argument("--folder", type=Path, help="where the indexes are made (default: a temporary folder)")
-    options = parser.parse_args()
-    return show(rows(quick=options.quick, folder=options.folder))
-
-
-def rows(*, quick: bool = False, folder: Path | None = None) -> Iterator[Row]:
-    """Every figure as soon as it is known. Makes its indexes below `folder`, and takes them away again."""
-    size = QUICK if quick else FULL
-    with tempfile.TemporaryDirectory(prefix="caseus-big-", dir=folder) as temporary:
-        work = Path(temporary)
-        begin = time.perf_counter()
-        make_index(work / "big", *size)
-        seconds = time.perf_counter() - begin
-        gigabytes = (work / "big" / "catalog.sqlite").stat().st_size / 1e9
-        yield Row(f"an index of {size[0]:,} projects, {size[1]:,} files", f"{gigabytes:.2f} GB in {seconds:.0f} s")
-        make_index(work / "small", *SMALL)
-        for each in ("big", "small"):
-            CaseusServer(work / each).start().stop()  # makes the first user, whose password takes memory to hash
-        yield from _starts(work)
-        with CaseusServer(work / "small") as small, CaseusServer(work / "big") as big:
-            yield at_most("memory of a worker at rest, small index", _memory(small, "VmRSS"), 80, "MiB")
-            yield at_most("memory of a worker at rest, large index", _memory(big, "VmRSS"), 80, "MiB")
-            yield from _pages(small, big, size)
-            yield from _list(big)
-            _load(big, size)
-            yield at_most("memory of a worker under load, large index", _memory(big, "VmHWM"), 400, "MiB")
+def rows(run: Run) -> Iterator[Row]:
+    """Every figure as soon as it is known."""
+    size = QUICK if run.quick else FULL
+    work = run.folder
+    run.tell("data")
+    begin = time.perf_counter()
+    make_index(work / "big", *size)
+    seconds = time.perf_counter() - begin
+    gigabytes = (work / "big" / "catalog.sqlite").stat().st_size / 1e9
+    yield figure(f"an index of {size[0]:,} projects, {size[1]:,} files", f"{gigabytes:.2f} GB in {seconds:.0f} s")
+    make_index(work / "small", *SMALL)
+    for each in ("big", "small"):
+        CaseusServer(work / each).start().stop()  # makes the first user, whose password takes memory to hash
+    yield from _starts(work)
+    with CaseusServer(work / "small") as small, CaseusServer(work / "big") as big:
+        yield _limited("memory of a worker at rest, small index", _memory(small, "VmRSS"), 80, "MiB")
+        yield _limited("memory of a worker at rest, large index", _memory(big, "VmRSS"), 80, "MiB")
+        yield from _pages(small, big, size)
+        yield from _list(big)
+        _load(big, size)
+        yield _limited("memory of a worker under load, large index", _memory(big, "VmHWM"), 400, "MiB")
 
 
 def _starts(work: Path) -> Iterator[Row]:
@@ -99,7 +89,7 @@ def _starts(work: Path) -> Iterator[Row]:
             server.stop()
     for what, told, limit in (("empty", "an empty folder", 1.0), ("big", "the large index", 2.0)):
         more = f"least {min(times[what]):.2f}, most {max(times[what]):.2f}"
-        yield at_most(f"start to ready, {told}", statistics.median(times[what]), limit, "s", more)
+        yield _limited(f"start to ready, {told}", statistics.median(times[what]), limit, "s", more)
 
 
 def _pages(small: CaseusServer, big: CaseusServer, size: tuple[int, int]) -> Iterator[Row]:
@@ -116,7 +106,7 @@ def _pages(small: CaseusServer, big: CaseusServer, size: tuple[int, int]) -> Ite
         (p50, p99), (large50, large99) = (cuts(found[which]) for found in times)
         told = f"p50 {large50:.2f} against {p50:.2f} ms, p99 {large99:.2f} against {p99:.2f} ms"
         ratio = large99 / p99
-        yield Row(f"a page asked for, {which}", told, "p99 ≤ 1.5x", ratio <= 1.5)
+        yield figure(f"a page asked for, {which}", told, at_most(1.5, ratio, "the small index's p99"))
 
 
 def _usual(size: tuple[int, int]) -> list[str]:
@@ -140,9 +130,9 @@ def _list(big: CaseusServer) -> Iterator[Row]:
                 raise SystemExit(f"bench: an upload was answered by {answer.status} {answer.reason}")
             after.append(client.get("/simple/", accept=accept))
         told = f"{1000 * statistics.median(again):.0f} ms, after a new name {1000 * statistics.median(after):.0f} ms"
-        yield Row(f"/simple/ of the large index, {form}, gzip", f"{told}, the very first {first:.1f} s")
+        yield figure(f"/simple/ of the large index, {form}, gzip", f"{told}, the very first {first:.1f} s")
     home = [client.get("/", accept="text/html") for _ in range(50)]
-    yield Row("/ of the large index", f"p50 {cuts(home)[0]:.2f} ms")
+    yield figure("/ of the large index", f"p50 {cuts(home)[0]:.2f} ms")
     client.close()
 
 
@@ -178,5 +168,15 @@ def _memory(server: CaseusServer, field: str) -> float:
     return int(found[1]) / 1024
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _limited(what: str, value: float, limit: float, unit: str, more: str = "") -> Row:
+    return figure(what, f"{value:.2f} {unit}" + (f" ({more})" if more else ""), within(limit, value, unit))
+
+
+PART = Part(
+    title="An index of the public one's size",
+    text=f"""\
+{FULL[0]:,} projects and {FULL[1]:,} files, made straight in the catalog, beside {SMALL[0]:,} projects and {SMALL[1]:,}
+files. Pages of both are asked for in turns, and only such as have as many files in one as in the other.""",
+    rows=rows,
+    long=True,
+)

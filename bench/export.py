@@ -68,13 +68,13 @@ class Tool(NamedTuple):
         return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, together)
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench export", description=__doc__)
     parser.add_argument("--files", type=int, action="append", help="how many (default: 10000 and 100000)")
     parser.add_argument("--alone", type=int, action="append", help="how many without dumb-pypi (default: 1000000)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each (default: 3)")
     parser.add_argument("--folder", type=Path, help="where trees are made (default: the system's for temporary files)")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     print(f"{len(os.sched_getaffinity(0))} cores, Python {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f}\n")
     print("| files | run | dumb-pypi | caseus | times as fast | by processors' time | of its memory | all processes |")
     print("|---|---|---|---|---|---|---|---|")

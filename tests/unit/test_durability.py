@@ -37,6 +37,32 @@ def test_they_wait_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         os.close(descriptor)
 
 
+def test_one_of_all_has_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who comes meanwhile does without, but does not wait for it."""
+    all_of_them = opened(tmp_path, 6)
+    first, second = all_of_them[:3], all_of_them[3:]
+    goes_on, begun = threading.Event(), threading.Barrier(4, timeout=30)
+    by: dict[int, int] = {}
+
+    def sync(descriptor: int) -> None:
+        by[descriptor] = threading.get_ident()
+        if descriptor in first:
+            begun.wait()
+            assert goes_on.wait(30)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    other = threading.Thread(target=durability.sync_all, args=(first,))
+    other.start()
+    begun.wait()
+    durability.sync_all(second)
+    assert {by[descriptor] for descriptor in second} == {threading.get_ident()}
+    goes_on.set()
+    other.join()
+    assert len({by[descriptor] for descriptor in first}) == 3
+    for descriptor in all_of_them:
+        os.close(descriptor)
+
+
 @pytest.mark.parametrize("place", [0, 1, 11])
 def test_a_failure_of_one_is_told_when_all_have_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
