@@ -200,3 +200,7 @@ def _proportional(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
