@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import structlog
 from packaging.utils import NormalizedName
 
-from caseus import durability
+from caseus import __version__, durability
 from caseus.access import Access
 from caseus.catalog import Catalog, Changes
 from caseus.config import Config
@@ -30,6 +31,9 @@ from caseus.storage import hosted_tree
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.upstreams import open_upstream
 from caseus.views import KeepRemoved, Kept, Only, Refreshing, Union
+
+if TYPE_CHECKING:
+    from caseus.export.live import LivePages, LiveTree
 
 MAIN = "main"
 _log = structlog.get_logger(__name__)
@@ -62,10 +66,22 @@ class Site:
         access: Access,
         indexes: Mapping[str, HostedIndex],
         proxies: tuple[Proxy, ...],
+        live: LiveTree | None = None,
     ) -> None:
         self.config, self.catalog, self.store, self.access = config, catalog, store, access
         self.indexes: Mapping[str, HostedIndex] = MappingProxyType(dict(indexes))
         self.proxies = proxies
+        self._live = live
+
+    def publish(self) -> None:
+        """From now on the folder of `publish`, if there is one, is kept current; for a process that serves."""
+        if self._live is not None:
+            self._live.start()
+
+    def stop_publishing(self) -> None:
+        """What was not written yet is, soon."""
+        if self._live is not None:
+            self._live.halt()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -89,6 +105,8 @@ class Site:
 
     def retire(self) -> None:
         """Another site has taken this one's place on the same catalog: let go of what is its own."""
+        if self._live is not None:
+            self._live.stop()
         for proxy in self.proxies:
             proxy.close()
 
@@ -156,7 +174,27 @@ def _assemble(
     publisher = Publisher(catalog, store, MAIN, displaces=[proxy.tree for proxy in proxies], clock=clock)
     access = Access(catalog, open_reading=config.read == "all", clock=clock, listed=listed, before=before)
     main = _hosted_index(config, local, proxies, publisher, catalog)
-    return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies))
+    return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies), _live(config, catalog, local))
+
+
+def _live(config: Config, catalog: Catalog, local: Local) -> LiveTree | None:
+    """What is published here as static files, where somebody wants that."""
+    if config.publish is None:
+        return None
+    from caseus.export.live import LiveTree
+
+    if config.read != "all":
+        _log.warning("publish: whoever may read the folder reads this closed index", folder=str(config.publish))
+    return LiveTree(catalog, live_pages(config, catalog, local), config.publish)
+
+
+def live_pages(config: Config, catalog: Catalog, local: Local) -> LivePages:
+    """The page at the top is among them where its links are known."""
+    from caseus.export.live import LivePages
+
+    home = {"closed": config.read != "all", "proxied": bool(config.upstreams), "version": __version__}
+    told = home | {"base_url": config.public_url} if config.public_url is not None else None
+    return LivePages(catalog, local, local.tree, told)
 
 
 def _keep_lists(site: Site, lists: PackageLists) -> None:

@@ -36,7 +36,7 @@ def make_config(root: Path, **changes: Any) -> Config:
         "union": (), "keep_removed": False, "private": (), "watch": False,
         "read": "all", "max_file_bytes": 1 << 20, "cache_bytes": 1 << 30, "grace": 1.0, "public_url": None,
         "trusted_proxies": (), "workers": 1, "bind": (), "bind_mode": 0o660, "tls_cert": None, "tls_key": None,
-        "passwd": None, "max_clients": None, "no_fsync": False, "http2": False,
+        "passwd": None, "publish": None, "max_clients": None, "no_fsync": False, "http2": False,
     }  # fmt: skip
     told = [{"url": told} if isinstance(told, str) else told for told in changes.pop("upstreams", ())]
     changes["upstreams"] = tuple(UpstreamConfig(**each) for each in told)

@@ -6,13 +6,13 @@ import io
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from typing import BinaryIO, Final, cast
 
 from caseus import __version__
 from caseus.export import workers
 from caseus.export.classic import PAGE_ENTRIES, changelog_page, changelog_row, home_page, list_page, not_found_page
 from caseus.export.entries import decode_row, owner
-from caseus.export.feeds import Feeds
 from caseus.export.found import Links
 from caseus.export.options import Options
 from caseus.export.scan import Scan
@@ -33,6 +33,8 @@ class Lists:
         self.writer = new_writer()
         self._new_writer, self._options, self._generated = new_writer, options, generated
         self.keys: list[str] = []
+        self.changelog_digests: list[bytes] = []
+        """Of each page: of the lines in it, and of how many pages there are."""
 
     def names(self, names: Sequence[str]) -> None:
         """`simple/`: the projects that have files."""
@@ -43,14 +45,19 @@ class Lists:
         if self._options.simple_json:
             self._put("simple/index.json", list_json(names))
 
-    def changelog(self, scan: Scan, newest_first: Sequence[int], jobs: int) -> Counts:
-        """`changelog/`: `newest_first` has the lines of all files."""
+    def changelog(self, scan: Scan, newest_first: Sequence[int], jobs: int, known: Sequence[bytes]) -> Counts:
+        """`changelog/`: `newest_first` has the lines of all files, `known` the digests of pages that are there."""
         count = max(1, math.ceil(len(newest_first) / PAGE_ENTRIES))  # the page at the top leads to the first
         links = Links(self._options)
+        shares = [newest_first[first : first + PAGE_ENTRIES] for first in range(0, count * PAGE_ENTRIES, PAGE_ENTRIES)]
+        self.changelog_digests = [_digest(scan, share, count) for share in shares]
+        changed = [
+            number for number, digest in enumerate(self.changelog_digests, 1) if known[number - 1 : number] != (digest,)
+        ]
 
         def page(number: int) -> Counts:
             rows = []
-            for line in newest_first[(number - 1) * PAGE_ENTRIES : number * PAGE_ENTRIES]:
+            for line in shares[number - 1]:
                 row = decode_row(scan.line(line), scan.decode)
                 rows.append(changelog_row(owner(row)[0] if links.by_project else "", row, links))
             writer = self._new_writer()
@@ -58,10 +65,13 @@ class Lists:
             return writer.counts
 
         self.keys += [f"changelog/page{number}.html" for number in range(1, count + 1)]
-        return total(workers.run(jobs, range(1, count + 1), page))
+        kept = Counts(kept=(count - len(changed)) * (1 + len(self._options.compress)))
+        return total([kept, *workers.run(jobs, changed, page)])
 
     def feeds(self, scan: Scan, newest_first: Sequence[int]) -> None:
         """`rss/`."""
+        from caseus.export.feeds import Feeds
+
         feeds = Feeds(self._options)
         self._put("rss/updates.xml", feeds.updates(scan, newest_first))
         self._put("rss/packages.xml", feeds.packages(scan))
@@ -93,6 +103,12 @@ class Lists:
     def _put(self, key: str, data: bytes) -> None:
         self.writer.put(key, data)
         self.keys.append(key)
+
+
+def _digest(scan: Scan, lines: Iterable[int], count: int) -> bytes:
+    digest = blake2b(count.to_bytes(4, "little"), digest_size=16)
+    digest.update(b"".join([scan.text_digest(line) for line in lines]))
+    return digest.digest()
 
 
 def newest_first(scan: Scan, order: Iterable[int]) -> Sequence[int]:

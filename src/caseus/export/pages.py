@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from packaging.utils import NormalizedName
 
 from caseus.errors import Invalid
 from caseus.export.classic import project_page
 from caseus.export.entries import Entry
-from caseus.export.feeds import Feeds
 from caseus.export.files import is_placed
 from caseus.export.found import Found, Links
 from caseus.export.options import Options
@@ -23,6 +23,9 @@ from caseus.model import File, Project
 from caseus.names import parse_filename
 from caseus.render import project_html, project_json
 
+if TYPE_CHECKING:
+    from caseus.export.feeds import Feeds
+
 _SIMPLE: Final = frozenset({"index.html", "index.json"})
 _JSON: Final = "json"
 _RELEASES: Final = "releases.xml"
@@ -33,7 +36,6 @@ class ProjectPages:
 
     def __init__(self, options: Options, generated: str | None) -> None:
         self.links = Links(options)
-        self._feeds = Feeds(options)
         self.options, self._generated = options, generated
 
     def pages(self, found: Found) -> Iterator[tuple[str, bytes]]:
@@ -58,6 +60,12 @@ class ProjectPages:
         yield f"simple/{name}/index.html", project_html(project, self._link)
         if options.simple_json:
             yield f"simple/{name}/index.json", project_json(project, self._link)
+
+    @cached_property
+    def _feeds(self) -> Feeds:
+        from caseus.export.feeds import Feeds  # few want them, and they load slowly
+
+        return Feeds(self.options)
 
     def _link(self, file: File) -> str:
         return file.url or self.links.beside(Entry(filename=file.filename))

@@ -62,6 +62,9 @@ class Scan:
         start = self.starts[number]
         return self.spool.read(start, start + self.sizes[number])
 
+    def text_digest(self, number: int) -> bytes:
+        return bytes(self.texts[number * _DIGEST : (number + 1) * _DIGEST])
+
     def lines_of(self, name: str) -> Iterator[tuple[int, bytes]]:
         return ((number, self.line(number)) for number in self.lines[name])
 

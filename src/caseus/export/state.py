@@ -18,7 +18,10 @@ KEY = "caseus-export.state"
 RUNNING = "caseus-export.running"
 """Is there while pages are written: where a run finds it, another was cut off, and what the state says is not sure."""
 
-_FORMAT = 3
+FOLDERS = ("simple", "pypi", "changelog", "rss")
+"""Those of a tree."""
+
+_FORMAT = 4
 
 
 class ProjectState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -46,8 +49,8 @@ class TextLines(msgspec.Struct, frozen=True, array_like=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """`pages` and `lists`: digests of the options that these depend on; `source`: of the whole list, as it was given.
 
-    `packages`: the signature of `packages.json`. `keys`: of the lists that were written.
-    `files`: those of packages too. `compress`: the forms of every page.
+    `packages`: the signature of `packages.json`. `keys`: of the lists that were written; `changelog`: digests of its
+    pages. `files`: those of packages too. `compress`: the forms of every page.
     """
 
     format: int = _FORMAT
@@ -56,6 +59,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     packages: str | None
     keys: tuple[str, ...]
+    changelog: tuple[bytes, ...]
     files: bool
     compress: tuple[Encoding, ...]
     projects: dict[str, ProjectState]

@@ -1,0 +1,206 @@
+"""`python -m bench export`: static files, beside the real dumb-pypi, of the same lists, in turns.
+
+Medians of the time, of the processors' time, and of the largest process's peak; then, in runs of their own, the peak of
+all processes together, what they share counted once. Runs that follow each other share the machine's state, whatever
+else runs there: the ratios are what counts. Where others keep the cores busy, that of the processors' time tells more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from support.exported import DUMB_PYPI
+from support.server import clean_environment
+
+CASEUS = Path(sys.executable).parent / "caseus"
+RELEASES = 10
+CHANGED = 10
+MIB = 1 << 20
+_LOOK = 0.02  # seconds between two looks at the memory of all processes
+
+
+class Run(NamedTuple):
+    """`cpu`: seconds of all processes; `peak`: bytes of the largest; `together`: of all, 0 where nobody looked."""
+
+    seconds: float
+    cpu: float
+    peak: int
+    together: int = 0
+
+
+class Tool(NamedTuple):
+    name: str
+    command: Sequence[str | Path]
+    folder: Path
+
+    def run(self, options: Iterable[str | Path], *, look: bool = False) -> Run:
+        flags = ("--output-dir", self.folder, "--packages-url", "../../pool/")
+        os.sync()  # what an earlier run wrote is not this one's to wait for
+        begin = time.perf_counter()
+        process = subprocess.Popen(
+            [*self.command, *options, *flags],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=clean_environment({"PYTHONWARNINGS": "ignore"}),
+        )
+        together = _watched(process.pid) if look else 0
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode or said:
+            sys.exit(f"bench: {self.name} ended with {process.returncode}: {said[-500:].decode(errors='replace')}")
+        return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, together)
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bench export", description=__doc__)
+    parser.add_argument("--files", type=int, action="append", help="how many (default: 10000 and 100000)")
+    parser.add_argument("--alone", type=int, action="append", help="how many without dumb-pypi (default: 1000000)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each (default: 3)")
+    parser.add_argument("--folder", type=Path, help="where trees are made (default: the system's for temporary files)")
+    options = parser.parse_args(words)
+    print(f"{len(os.sched_getaffinity(0))} cores, Python {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f}\n")
+    print("| files | run | dumb-pypi | caseus | times as fast | by processors' time | of its memory | all processes |")
+    print("|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="caseus-bench-", dir=options.folder) as folder:
+        for count in options.files or (() if options.alone else (10_000, 100_000)):
+            measure(Path(folder), count, options.rounds, beside=True)
+        for count in options.alone or (() if options.files else (1_000_000,)):
+            measure(Path(folder), count, options.rounds, beside=False)
+    return 0
+
+
+def measure(folder: Path, count: int, rounds: int, *, beside: bool) -> None:
+    """All kinds of runs over a list of so many files."""
+    lists = folder / f"{count}.json", folder / f"{count}-changed.json"
+    # Elsewhere, for the peak of a process that is started counts what its parent had then.
+    writing = multiprocessing.Process(target=write_lists, args=(*lists, count))
+    writing.start()
+    writing.join()
+    tools = [Tool("dumb-pypi", [DUMB_PYPI], folder / "dumb-pypi")] if beside else []
+    tools.append(Tool("caseus", [CASEUS, "export"], folder / "caseus"))
+    first, second = (("--package-list-json", path) for path in lists)
+    after_first = ("--previous-package-list-json", lists[0])
+    after_second = ("--previous-package-list-json", lists[1])
+    begin = [(*first,)]
+    tell(count, "all", tools, rounds, begin, fresh=True)
+    tell(count, f"{CHANGED} changed", tools, rounds, [(*second, *after_first), (*first, *after_second)])
+    for tool in tools:
+        tool.run(first)
+    tell(count, "nothing changed", tools, rounds, [(*first, *after_first)])
+    for tool in tools:
+        shutil.rmtree(tool.folder)
+
+
+def tell(
+    count: int,
+    what: str,
+    tools: Sequence[Tool],
+    rounds: int,
+    ways: Sequence[Sequence[str | Path]],
+    *,
+    fresh: bool = False,
+) -> None:
+    """A row of the table. `ways`: flags, taken in turns; `fresh`: each run finds no tree."""
+    runs: dict[str, list[Run]] = {tool.name: [] for tool in tools}
+    for number in range(rounds + 1):
+        for tool in tools:
+            if fresh:
+                shutil.rmtree(tool.folder, ignore_errors=True)
+            runs[tool.name].append(tool.run(ways[number % len(ways)], look=number == rounds))
+    found = [_median(runs[tool.name]) for tool in tools]
+    cells = [f"{run.seconds:.2f} s ({run.cpu:.2f} s), {run.peak / MIB:.0f} MiB" for run in found]
+    if len(found) == 2:
+        theirs, ours = found
+        cells += [
+            f"{theirs.seconds / ours.seconds:.1f}",
+            f"{theirs.cpu / ours.cpu:.1f}",
+            f"{ours.peak / theirs.peak:.2f}",
+        ]
+        cells += [f"{ours.together / theirs.together:.2f}: {ours.together / MIB:.0f} MiB"]
+    else:
+        cells = ["", *cells, "", "", "", f"{found[0].together / MIB:.0f} MiB"]
+    print(f"| {count:,} | {what} | {' | '.join(cells)} |", flush=True)
+
+
+def _median(runs: Sequence[Run]) -> Run:
+    """Of the last one only what all had together."""
+    *timed, looked = runs
+    seconds, cpu, peak = (statistics.median(column) for column in list(zip(*timed, strict=True))[:3])
+    return Run(seconds, cpu, int(peak), looked.together)
+
+
+def write_lists(path: Path, changed: Path, count: int) -> None:
+    """A list with all keys in no order: projects of ten releases, each a wheel and an sdist; and one in which a few
+    files are yanked."""
+    chance = random.Random(count)
+    lines = [_line(chance, number) for number in range(count)]
+    chance.shuffle(lines)
+    _write(path, lines)
+    for number in range(CHANGED):
+        lines[number * count // CHANGED] |= {"yanked_reason": "does not start"}
+    _write(changed, lines)
+
+
+def _line(chance: random.Random, number: int) -> dict[str, object]:
+    project, release, kind = number // (2 * RELEASES), number // 2 % RELEASES, number % 2
+    name = f"acme_{project % 97}_{('core', 'tools', 'web', 'data')[project % 4]}_{project}"
+    version = f"{release // 4}.{release % 4}.{project % 20}"
+    return {
+        "filename": f"{name}-{version}-py3-none-any.whl" if kind else f"{name}-{version}.tar.gz",
+        "hash": f"sha256={chance.randbytes(32).hex()}",
+        "requires_python": chance.choice([">=3.8", ">=3.9,<4", ">=3.11"]),
+        "requires_dist": chance.sample(["click>=8", "rich", "attrs ; python_version < '3.9'", "httpx[http2]<1"], 2),
+        "uploaded_by": chance.choice(["ann", "bob", "carol"]),
+        "upload_timestamp": 1_500_000_000 + chance.randrange(10**8),
+    }
+
+
+def _write(path: Path, lines: Iterable[dict[str, object]]) -> None:
+    with path.open("w") as file:
+        for line in lines:
+            file.write(json.dumps(line) + "\n")
+
+
+def _watched(pid: int) -> int:
+    """The most that the process and its children had together, looked at again and again until it ends."""
+    most = 0
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        most = max(most, sum(map(_proportional, [pid, *_children(pid)])))
+        time.sleep(_LOOK)
+    return most
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _proportional(pid: int) -> int:
+    """Bytes of its memory; of what it shares its share (PSS)."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
