@@ -1,13 +1,11 @@
 """`python -m bench`, or `make bench`: caseus beside nginx and other index servers, on this machine.
 
 A whole run takes about ten minutes and writes docs/benchmarks.md; quick ones and single parts print their tables only.
-`python -m bench export` measures static files beside dumb-pypi.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import tempfile
@@ -27,9 +25,6 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    if words is None and sys.argv[1:2] == ["export"]:  # no part yet: it has flags and a table of its own
-        # A small process: what it starts is charged with the memory that it has then.
-        os.execv(sys.executable, [sys.executable, "-m", "bench.export", *sys.argv[2:]])
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="two minutes: fewer and shorter rounds, no devpi, no large file"

@@ -1,28 +1,25 @@
-"""`python -m bench export`: static files, beside the real dumb-pypi, of the same lists, in turns.
+"""Static files, beside the real dumb-pypi, of the same lists, in turns.
 
-Medians of the time, of the processors' time, and of the largest process's peak; then, in runs of their own, the peak of
-all processes together, what they share counted once. Runs that follow each other share the machine's state, whatever
-else runs there: the ratios are what counts. Where others keep the cores busy, that of the processors' time tells more.
+Medians of the time and of the processors' time; then, in runs of their own, the peak of all processes together, what
+they share counted once. Where others keep the cores busy, the ratio of the processors' time tells more.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import multiprocessing
 import os
 import random
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.results import Part, Row, Run
 from support.exported import DUMB_PYPI
 from support.server import clean_environment
 
@@ -30,15 +27,15 @@ CASEUS = Path(sys.executable).parent / "caseus"
 RELEASES = 10
 CHANGED = 10
 MIB = 1 << 20
+COUNTS = (10_000,)
 _LOOK = 0.02  # seconds between two looks at the memory of all processes
 
 
-class Run(NamedTuple):
-    """`cpu`: seconds of all processes; `peak`: bytes of the largest; `together`: of all, 0 where nobody looked."""
+class Ended(NamedTuple):
+    """`cpu`: seconds of all processes; `together`: bytes of all of them, 0 where nobody looked."""
 
     seconds: float
     cpu: float
-    peak: int
     together: int = 0
 
 
@@ -47,7 +44,7 @@ class Tool(NamedTuple):
     command: Sequence[str | Path]
     folder: Path
 
-    def run(self, options: Iterable[str | Path], *, look: bool = False) -> Run:
+    def run(self, options: Iterable[str | Path], *, look: bool = False) -> Ended:
         flags = ("--output-dir", self.folder, "--packages-url", "../../pool/")
         os.sync()  # what an earlier run wrote is not this one's to wait for
         begin = time.perf_counter()
@@ -65,50 +62,38 @@ class Tool(NamedTuple):
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode or said:
             sys.exit(f"bench: {self.name} ended with {process.returncode}: {said[-500:].decode(errors='replace')}")
-        return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, together)
+        return Ended(seconds, usage.ru_utime + usage.ru_stime, together)
 
 
-def main(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="bench export", description=__doc__)
-    parser.add_argument("--files", type=int, action="append", help="how many (default: 10000 and 100000)")
-    parser.add_argument("--alone", type=int, action="append", help="how many without dumb-pypi (default: 1000000)")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each (default: 3)")
-    parser.add_argument("--folder", type=Path, help="where trees are made (default: the system's for temporary files)")
-    options = parser.parse_args(words)
-    print(f"{len(os.sched_getaffinity(0))} cores, Python {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f}\n")
-    print("| files | run | dumb-pypi | caseus | times as fast | by processors' time | of its memory | all processes |")
-    print("|---|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(prefix="caseus-bench-", dir=options.folder) as folder:
-        for count in options.files or (() if options.alone else (10_000, 100_000)):
-            measure(Path(folder), count, options.rounds, beside=True)
-        for count in options.alone or (() if options.files else (1_000_000,)):
-            measure(Path(folder), count, options.rounds, beside=False)
-    return 0
+def rows(run: Run) -> Iterator[Row]:
+    for count in COUNTS:
+        yield from measure(run, count, 3)
 
 
-def measure(folder: Path, count: int, rounds: int, *, beside: bool) -> None:
+def measure(run: Run, count: int, rounds: int) -> Iterator[Row]:
     """All kinds of runs over a list of so many files."""
+    folder = run.folder
     lists = folder / f"{count}.json", folder / f"{count}-changed.json"
-    # Elsewhere, for the peak of a process that is started counts what its parent had then.
-    writing = multiprocessing.Process(target=write_lists, args=(*lists, count))
-    writing.start()
-    writing.join()
-    tools = [Tool("dumb-pypi", [DUMB_PYPI], folder / "dumb-pypi")] if beside else []
-    tools.append(Tool("caseus", [CASEUS, "export"], folder / "caseus"))
+    write_lists(*lists, count)
+    tools = [
+        Tool("dumb-pypi", [DUMB_PYPI], folder / "dumb-pypi"),
+        Tool("caseus", [CASEUS, "export"], folder / "caseus"),
+    ]
     first, second = (("--package-list-json", path) for path in lists)
     after_first = ("--previous-package-list-json", lists[0])
     after_second = ("--previous-package-list-json", lists[1])
     begin = [(*first,)]
-    tell(count, "all", tools, rounds, begin, fresh=True)
-    tell(count, f"{CHANGED} changed", tools, rounds, [(*second, *after_first), (*first, *after_second)])
+    yield tell(run, count, "all", tools, rounds, begin, fresh=True)
+    yield tell(run, count, f"{CHANGED} changed", tools, rounds, [(*second, *after_first), (*first, *after_second)])
     for tool in tools:
         tool.run(first)
-    tell(count, "nothing changed", tools, rounds, [(*first, *after_first)])
+    yield tell(run, count, "nothing changed", tools, rounds, [(*first, *after_first)])
     for tool in tools:
         shutil.rmtree(tool.folder)
 
 
 def tell(
+    run: Run,
     count: int,
     what: str,
     tools: Sequence[Tool],
@@ -116,34 +101,29 @@ def tell(
     ways: Sequence[Sequence[str | Path]],
     *,
     fresh: bool = False,
-) -> None:
+) -> Row:
     """A row of the table. `ways`: flags, taken in turns; `fresh`: each run finds no tree."""
-    runs: dict[str, list[Run]] = {tool.name: [] for tool in tools}
+    runs: dict[str, list[Ended]] = {tool.name: [] for tool in tools}
     for number in range(rounds + 1):
         for tool in tools:
+            run.tell(f"{count:,} files, {what}, {tool.name}")
             if fresh:
                 shutil.rmtree(tool.folder, ignore_errors=True)
             runs[tool.name].append(tool.run(ways[number % len(ways)], look=number == rounds))
-    found = [_median(runs[tool.name]) for tool in tools]
-    cells = [f"{run.seconds:.2f} s ({run.cpu:.2f} s), {run.peak / MIB:.0f} MiB" for run in found]
-    if len(found) == 2:
-        theirs, ours = found
-        cells += [
-            f"{theirs.seconds / ours.seconds:.1f}",
-            f"{theirs.cpu / ours.cpu:.1f}",
-            f"{ours.peak / theirs.peak:.2f}",
-        ]
-        cells += [f"{ours.together / theirs.together:.2f}: {ours.together / MIB:.0f} MiB"]
-    else:
-        cells = ["", *cells, "", "", "", f"{found[0].together / MIB:.0f} MiB"]
-    print(f"| {count:,} | {what} | {' | '.join(cells)} |", flush=True)
+    theirs, ours = (_median(runs[tool.name]) for tool in tools)
+    figures = {
+        tool.name: f"{found.seconds:.2f} s, CPU {found.cpu:.2f} s, {found.together / MIB:.0f} MiB"
+        for tool, found in zip(tools, (theirs, ours), strict=True)
+    }
+    figures["times as fast"] = f"{theirs.seconds / ours.seconds:.1f}"
+    return Row(f"{count:,} files, {what}", figures)
 
 
-def _median(runs: Sequence[Run]) -> Run:
+def _median(runs: Sequence[Ended]) -> Ended:
     """Of the last one only what all had together."""
     *timed, looked = runs
-    seconds, cpu, peak = (statistics.median(column) for column in list(zip(*timed, strict=True))[:3])
-    return Run(seconds, cpu, int(peak), looked.together)
+    seconds, cpu = (statistics.median(column) for column in list(zip(*timed, strict=True))[:2])
+    return Ended(seconds, cpu, looked.together)
 
 
 def write_lists(path: Path, changed: Path, count: int) -> None:
@@ -202,5 +182,11 @@ def _proportional(pid: int) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+PART = Part(
+    title="Static files",
+    text="""\
+The same list of files, by dumb-pypi and by `caseus export`, in turns: wall time, CPU, and in a run of its own the peak
+of all processes together, what they share counted once.""",
+    rows=rows,
+    long=True,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench import big, busy, cold, reads, resolve, seen, starts, uploads
+from bench import big, busy, cold, export, reads, resolve, seen, starts, uploads
 from bench.results import Part
 
 PARTS: Mapping[str, Part] = {
@@ -16,4 +16,5 @@ PARTS: Mapping[str, Part] = {
     "starts": starts.PART,
     "resolve": resolve.PART,
     "big": big.PART,
+    "export": export.PART,
 }
