@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 Status = Literal["active", "archived", "quarantined", "deprecated"]
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One wheel or sdist as a page lists it (PEP 691, 700, 714, 592, 740)."""
 
     filename: str

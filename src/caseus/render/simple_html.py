@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from caseus.model import File, Project
 from caseus.render.links import Link, beside, best_hash, escaped, provenance_url
@@ -53,13 +54,16 @@ _LIST_HEAD, _LIST_TAIL = _document("Simple index", (), ("\0",)).split(b"\0\n")
 HTML_LIST = ListForm(head=_LIST_HEAD, entries=_entries, between=b"", tail=_LIST_TAIL)
 
 
+_escaped_once = lru_cache(maxsize=256)(escaped)
+"""For what a project says of most of its files."""
+
+
 def _attributes(file: File, link: Link) -> str:
     """Put together by hand: pages have thousands of them."""
     fragment = best_hash(file.hashes)
-    url = link(file)
-    text = f' href="{escaped(f"{url}#{fragment}" if fragment else url)}"'
+    text = f' href="{escaped(link(file))}#{fragment}"' if fragment else f' href="{escaped(link(file))}"'
     if file.requires_python is not None:
-        text += f' data-requires-python="{escaped(file.requires_python)}"'
+        text += f' data-requires-python="{_escaped_once(file.requires_python)}"'
     if file.core_metadata:
         digest = (best_hash(file.core_metadata) if isinstance(file.core_metadata, dict) else None) or "true"
         # PEP 714: pip before 23.3 reads only the old name
