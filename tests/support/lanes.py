@@ -138,7 +138,7 @@ def lane_world(
         stack.callback(site.close)
         site.catalog.add_user("mia", password_hash=site.access.passwords.hash(PASSWORD), admin=False, actor="test")
         app = create_app(site)
-        lane = Lane(app, AccessLog(None))
+        lane = Lane(app, AccessLog(None, app.metrics))
         limited = cast(type[Protocol], type("Limited", (Protocol,), {"limits": limits}))
         protocol = limited.for_at_most(limits.connections, lane)
         served: dict[str, Any] = {"http": protocol, "loop": "uvloop", "timeout_keep_alive": int(limits.idle_seconds)}

@@ -18,14 +18,12 @@ from caseus.recent import Recent
 from caseus.server.access_log import AccessLog, Shown
 from caseus.web.conditional import parse_tags
 from caseus.web.negotiate import choose_coding, choose_type, format_of
-from caseus.web.pages import Key
+from caseus.web.pages import CONTENT_TYPES, Key
 from caseus.web.paths import Route
 from caseus.web.ready_files import FileKey, ReadyFile
 from caseus.web.request import CacheMark, joined, shown
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
     from caseus.access import Principal
     from caseus.render import ContentType
     from caseus.web.app import App
@@ -52,11 +50,11 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 class Line:
     """A request line that asks for a page or a file. `format`: as `?format=` says, None if the rest has to."""
 
-    __slots__ = ("file", "format", "head", "index_name", "project", "shown")
+    __slots__ = ("file", "format", "head", "keys", "shown")
 
     def __init__(self, index_name: str, route: Route, method: str, target: bytes) -> None:
         path, _, query = target.partition(b"?")
-        self.index_name, self.project = index_name, route.project
+        self.keys = {content_type: Key(index_name, route.project, content_type) for content_type in CONTENT_TYPES}
         self.file = FileKey(index_name, route.project, route.filename) if route.kind == "file" else None
         self.format: ContentType | None = format_of(query) or None
         self.head = method == "HEAD"
@@ -96,7 +94,7 @@ class Lane:
         self.answered = 0
         self.threads = app.threads.files
         self.busy = app.busy
-        self._log, self._metrics = log, app.metrics
+        self.log = log
         self._app = app
         self._pages, self.files = app.pages, app.files.ready
         self._clock = app.clock
@@ -108,16 +106,6 @@ class Lane:
         self._ids = itertools.count((1 << 63) + secrets.randbits(62))  # so that each has 16 digits
         self._defaults: object = None
         self._started: dict[int, bytes] = {}
-
-    def told(
-        self, reply: Reply, loop: AbstractEventLoop, size: int, *, seconds: float = 0.0, failure: str | None = None
-    ) -> None:
-        """It was given, with so many bytes of its body: log and count it."""
-        self._metrics.requested(reply.status)
-        self._log.add(
-            reply.shown, reply.status, size, reply.request_id, reply.client, reply.cache, reply.user, loop,
-            seconds=seconds, failure=failure,
-        )  # fmt: skip
 
     # What was learnt
 
@@ -149,13 +137,15 @@ class Lane:
         content_type = line.format or rest.accepted
         if content_type is None:
             return None
-        ready = self._pages.at_once(Key(line.index_name, line.project, content_type))
+        ready = self._pages.at_once(line.keys[content_type])
         if ready is None:
             return None
         variant = ready.variants.get(rest.coding)
         if variant is None:
             return None
-        told = variant.told(ready, self._clock())
+        told = variant.latest
+        if told is None or self._clock() >= told.until:
+            told = variant.told(ready, self._clock())
         mark: CacheMark = "stale" if ready.validity.stale else "hit"
         request_id = hex(next(self._ids))[2:]
         if variant.etag in rest.tags:
