@@ -18,7 +18,6 @@ from caseus.export.options import Options
 from caseus.export.scan import Scan
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, total
-from caseus.render import home_html, list_html, list_json
 
 PACKAGES: Final = "packages.json"
 
@@ -41,8 +40,12 @@ class Lists:
         if self._options.style == "dumb-pypi":
             self._put("simple/index.html", list_page(names, self._generated))
         else:
+            from caseus.render import list_html
+
             self._put("simple/index.html", list_html(names))
         if self._options.simple_json:
+            from caseus.render import list_json
+
             self._put("simple/index.json", list_json(names))
 
     def changelog(self, scan: Scan, newest_first: Sequence[int], jobs: int, known: Sequence[bytes]) -> Counts:
@@ -80,6 +83,8 @@ class Lists:
         """`index.html`: (project, latest version) each; that of a running caseus where that is the style."""
         options = self._options
         if options.style == "caseus" and options.base_url is not None:
+            from caseus.render import home_html
+
             page = home_html(
                 base_url=options.base_url,
                 closed=options.closed,
