@@ -12,7 +12,7 @@ from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.releases import Release, by_version, latest, ordered
 from caseus.model import Status
-from caseus.render.links import file_url
+from caseus.render.links import escaped, file_url
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 
@@ -33,7 +33,7 @@ class Found:
         files: dict[str, Release] = {}
         graves: set[str] = set()
         for number, line in lines:
-            entry = decode(line.strip())
+            entry = decode(line)
             if not entry.filename:
                 self._tell(entry)
                 self.others.append(entry)
@@ -75,25 +75,33 @@ class Links:
 
     def __init__(self, options: Options) -> None:
         self._prefix = None if options.packages_url is None else options.packages_url.rstrip("/") + "/"
+        self._escaped = escaped(self._prefix or "")
         self._base = options.base_url
-
-    @property
-    def by_project(self) -> bool:
-        """Whether links from elsewhere have the project in them."""
-        return self._prefix is None
 
     def beside(self, entry: Entry) -> str:
         """From the page of its project in `simple/`, without the digest."""
         return entry.url or (self._prefix or "") + quoted(entry.filename)
 
-    def from_elsewhere(self, project: str, entry: Entry | Row, up: str) -> str:
-        if self._prefix is not None:
-            return entry.url or self._prefix + quoted(entry.filename)
-        return entry.url or f"{up}simple/{project}/{quoted(entry.filename)}"
+    def in_html(self, entry: Entry) -> str:
+        """As `beside`, with the digest, for an attribute."""
+        link = escaped(entry.url) if entry.url else self._escaped + quoted(entry.filename)
+        return f"{link}#{entry.hash}" if entry.hash else link  # what a digest is made of was checked
+
+    def in_changelog(self, row: Row) -> str:
+        """From the changelog, with the digest, for an attribute."""
+        if row.url:
+            link = escaped(row.url)
+        elif self._prefix is not None:
+            link = self._escaped + quoted(row.filename)
+        else:
+            link = f"../simple/{owner(row)[0]}/{quoted(row.filename)}"
+        return f"{link}#{row.hash}" if row.hash else link
 
     def for_programs(self, project: str, entry: Entry, up: str) -> str:
         """Absolute, where the tree's URL is known."""
-        return self.from_elsewhere(project, entry, self._base or up)
+        if self._prefix is not None:
+            return entry.url or self._prefix + quoted(entry.filename)
+        return entry.url or f"{self._base or up}simple/{project}/{quoted(entry.filename)}"
 
 
 def quoted(filename: str) -> str:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, cast
 from caseus import __version__
 from caseus.export import workers
 from caseus.export.classic import PAGE_ENTRIES, changelog_page, changelog_row, home_page, list_page, not_found_page
-from caseus.export.entries import decode_row, owner
+from caseus.export.entries import decode_row
 from caseus.export.found import Links
 from caseus.export.options import Options
 from caseus.export.scan import Scan
@@ -53,23 +53,23 @@ class Lists:
         count = max(1, math.ceil(len(newest_first) / PAGE_ENTRIES))  # the page at the top leads to the first
         links = Links(self._options)
         shares = [newest_first[first : first + PAGE_ENTRIES] for first in range(0, count * PAGE_ENTRIES, PAGE_ENTRIES)]
-        self.changelog_digests = [_digest(scan, share, count) for share in shares]
-        changed = [
-            number for number, digest in enumerate(self.changelog_digests, 1) if known[number - 1 : number] != (digest,)
-        ]
 
-        def page(number: int) -> Counts:
+        def page(number: int) -> tuple[bytes, Counts]:
+            digest = _digest(scan, shares[number - 1], count)
+            if known[number - 1 : number] == (digest,):
+                return digest, Counts(kept=1 + len(self._options.compress))
             rows = []
             for line in shares[number - 1]:
                 row = decode_row(scan.line(line), scan.decode)
-                rows.append(changelog_row(owner(row)[0] if links.by_project else "", row, links))
+                rows.append(changelog_row(row, links))
             writer = self._new_writer()
             writer.put(f"changelog/page{number}.html", changelog_page(rows, number, count, self._options))
-            return writer.counts
+            return digest, writer.counts
 
         self.keys += [f"changelog/page{number}.html" for number in range(1, count + 1)]
-        kept = Counts(kept=(count - len(changed)) * (1 + len(self._options.compress)))
-        return total([kept, *workers.run(jobs, changed, page)])
+        made = workers.run(jobs, range(1, count + 1), page)
+        self.changelog_digests = [digest for digest, _ in made]
+        return total([counts for _, counts in made])
 
     def feeds(self, scan: Scan, newest_first: Sequence[int]) -> None:
         """`rss/`."""
