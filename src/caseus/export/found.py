@@ -38,14 +38,16 @@ class Found:
                 self._tell(entry)
                 self.others.append(entry)
                 continue
-            before = files.pop(entry.filename, None)
-            self.doubled |= entry.filename in graves or (before is not None and before.entry != entry)
+            filename = entry.filename
+            before = files.pop(filename, None)
+            if before is not None or filename in graves:
+                self.doubled |= before is None or filename in graves or before.entry != entry
             if entry.deleted is None:
                 uploaded = entry.uploaded
                 when = moment(uploaded) if uploaded is not None else None
-                files[entry.filename] = Release(owner(entry)[1], entry, number, when, entry.is_yanked)
+                files[filename] = Release(owner(entry)[1], entry, number, when, entry.is_yanked)
             else:
-                graves.add(entry.filename)
+                graves.add(filename)
                 self.others.append(entry)
                 self.doubled |= before is not None
         self.releases = ordered(files.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
@@ -126,7 +127,9 @@ def write_packages(target: Target, parts: Sequence[BinaryIO]) -> bool:
     there = target.open(PACKAGES)
     if there is not None:
         with there:
-            same = all(there.read(len(data)) == data for data in _chunks(parts)) and not there.read(1)
+            size = sum(part.seek(0, os.SEEK_END) for part in parts)
+            same = there.seek(0, os.SEEK_END) == size and not there.seek(0)
+            same = same and all(there.read(len(data)) == data for data in _chunks(parts))
         if same:
             return False
     target.write_file(PACKAGES, cast(BinaryIO, io.BufferedReader(_Joined(parts), _CHUNK)))

@@ -38,8 +38,8 @@ def ordered(files: Iterable[Release]) -> list[Release]:
     for file in files:
         spelled.setdefault(file.version or "0", []).append(file)
     found: list[Release] = []
-    for _, spellings in groupby(sorted(spelled, key=version_order), version_order):
-        found += _in_release([file for version in spellings for file in spelled[version]])
+    for _, same in groupby(sorted(spelled, key=version_order), version_order):
+        found += _in_release([file for version in same for file in spelled[version]])
     return found
 
 
@@ -69,7 +69,14 @@ def latest(versions: dict[str, list[Release]]) -> str | None:
 
 def fullest(files: list[Release]) -> Release:
     """The first of the files of which most is known: never two files' metadata mixed (poetry relies on that)."""
-    return max(files, key=lambda file: bool(file.entry.requires_dist) + bool(file.entry.requires_python))
+    best, most = files[0], -1
+    for file in files:
+        known = bool(file.entry.requires_dist) + bool(file.entry.requires_python)
+        if known > most:
+            best, most = file, known
+            if known == 2:
+                break
+    return best
 
 
 def natural(text: str) -> tuple[int | str, ...]:
