@@ -1,7 +1,8 @@
 """Static files, beside the real dumb-pypi, of the same lists, in turns.
 
-Medians of the time and of the processors' time; then, in runs of their own, the peak of all processes together, what
-they share counted once. Where others keep the cores busy, the ratio of the processors' time tells more.
+Medians of the time and of the processors' time; then, in a run of its own, the peak of all processes together, what
+they share counted once. Where others keep the cores busy, the ratio of the processors' time tells more. The trees are
+in memory where there is room: making so many files takes everybody the same time on a disk.
 """
 
 from __future__ import annotations
@@ -13,21 +14,27 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.results import Part, Row, Run
+from bench.results import Goal, Part, Row, Run, at_least, at_most, told, within
 from support.exported import DUMB_PYPI
 from support.server import clean_environment
 
 CASEUS = Path(sys.executable).parent / "caseus"
 RELEASES = 10
-CHANGED = 10
+CHANGED = 20
+"""One in so many projects changes."""
+ROUNDS = {10_000: 5, 100_000: 2}
+ALONE = 1_000_000
+"""Files of a list that only caseus exports."""
 MIB = 1 << 20
-COUNTS = (10_000,)
+_ROOM = 8 << 30  # bytes that the largest tree needs, with some to spare
+_MEMORY = Path("/dev/shm")
 _LOOK = 0.02  # seconds between two looks at the memory of all processes
 
 
@@ -66,76 +73,118 @@ class Tool(NamedTuple):
 
 
 def rows(run: Run) -> Iterator[Row]:
-    for count in COUNTS:
-        yield from measure(run, count, 3)
+    with _room(run.folder) as folder:
+        for count, rounds in ROUNDS.items():
+            yield from measure(run, folder, count, rounds)
+        yield alone(run, folder, ALONE)
 
 
-def measure(run: Run, count: int, rounds: int) -> Iterator[Row]:
+def measure(run: Run, folder: Path, count: int, rounds: int) -> Iterator[Row]:
     """All kinds of runs over a list of so many files."""
-    folder = run.folder
     lists = folder / f"{count}.json", folder / f"{count}-changed.json"
     write_lists(*lists, count)
-    tools = [
-        Tool("dumb-pypi", [DUMB_PYPI], folder / "dumb-pypi"),
-        Tool("caseus", [CASEUS, "export"], folder / "caseus"),
-    ]
+    tools = [Tool("dumb-pypi", [DUMB_PYPI], folder / "dumb-pypi"), _caseus(folder)]
     first, second = (("--package-list-json", path) for path in lists)
     after_first = ("--previous-package-list-json", lists[0])
     after_second = ("--previous-package-list-json", lists[1])
     begin = [(*first,)]
-    yield tell(run, count, "all", tools, rounds, begin, fresh=True)
-    yield tell(run, count, f"{CHANGED} changed", tools, rounds, [(*second, *after_first), (*first, *after_second)])
+    theirs, ours = taken(run, f"{count:,} files, all", tools, rounds, begin, fresh=True)
+    goals = (
+        at_least(8, theirs.seconds / ours.seconds, "dumb-pypi"),
+        at_most(0.5, ours.together / theirs.together, "its memory"),
+    )
+    yield _row(f"{count:,} files, all", theirs, ours, goals)
+    large = count == max(ROUNDS)  # a run over a short list is little more than the start of a program
+    what = f"{count:,} files, 1 in {CHANGED} projects changed"
+    theirs, ours = taken(run, what, tools, rounds, [(*second, *after_first), (*first, *after_second)])
+    yield _row(what, theirs, ours, (at_least(20, theirs.seconds / ours.seconds, "dumb-pypi"),) if large else ())
     for tool in tools:
         tool.run(first)
-    yield tell(run, count, "nothing changed", tools, rounds, [(*first, *after_first)])
+    what = f"{count:,} files, nothing changed"
+    theirs, ours = taken(run, what, tools, rounds, [(*first, *after_first)])
+    yield _row(what, theirs, ours, (within(1, ours.seconds, "s"),) if large else ())
     for tool in tools:
         shutil.rmtree(tool.folder)
 
 
-def tell(
+def alone(run: Run, folder: Path, count: int) -> Row:
+    """A list that is large for anybody."""
+    path, tool = folder / f"{count}.json", _caseus(folder)
+    write_lists(path, None, count)
+    run.tell(f"{count:,} files, all")
+    ended = tool.run(("--package-list-json", path), look=True)
+    goals = within(120, ended.seconds, "s"), within(1024, ended.together / MIB, "MiB")
+    return Row(f"{count:,} files, all", {tool.name: _told(ended)}, goals)
+
+
+def _caseus(folder: Path) -> Tool:
+    return Tool("caseus", [CASEUS, "export"], folder / "caseus")
+
+
+def taken(
     run: Run,
-    count: int,
     what: str,
     tools: Sequence[Tool],
     rounds: int,
     ways: Sequence[Sequence[str | Path]],
     *,
     fresh: bool = False,
-) -> Row:
-    """A row of the table. `ways`: flags, taken in turns; `fresh`: each run finds no tree."""
+) -> list[Ended]:
+    """What each tool took. `ways`: flags, taken in turns; `fresh`: each run finds no tree, and one more is watched."""
     runs: dict[str, list[Ended]] = {tool.name: [] for tool in tools}
-    for number in range(rounds + 1):
+    for number in range(rounds + fresh):
         for tool in tools:
-            run.tell(f"{count:,} files, {what}, {tool.name}")
+            run.tell(f"{what}, {tool.name}")
             if fresh:
                 shutil.rmtree(tool.folder, ignore_errors=True)
             runs[tool.name].append(tool.run(ways[number % len(ways)], look=number == rounds))
-    theirs, ours = (_median(runs[tool.name]) for tool in tools)
+    return [_median(runs[tool.name]) for tool in tools]
+
+
+def _row(what: str, theirs: Ended, ours: Ended, goals: tuple[Goal, ...]) -> Row:
     figures = {
-        tool.name: f"{found.seconds:.2f} s, CPU {found.cpu:.2f} s, {found.together / MIB:.0f} MiB"
-        for tool, found in zip(tools, (theirs, ours), strict=True)
+        "dumb-pypi": _told(theirs),
+        "caseus": _told(ours),
+        "times as fast": told(theirs.seconds / ours.seconds),
+        "by CPU": told(theirs.cpu / ours.cpu),
     }
-    figures["times as fast"] = f"{theirs.seconds / ours.seconds:.1f}"
-    return Row(f"{count:,} files, {what}", figures)
+    return Row(what, figures, goals)
+
+
+def _told(ended: Ended) -> str:
+    memory = f", {ended.together / MIB:.0f} MiB" if ended.together else ""
+    return f"{ended.seconds:.2f} s, CPU {ended.cpu:.2f} s{memory}"
 
 
 def _median(runs: Sequence[Ended]) -> Ended:
-    """Of the last one only what all had together."""
-    *timed, looked = runs
+    """A run that was watched tells only the memory."""
+    timed = [ended for ended in runs if not ended.together]
     seconds, cpu = (statistics.median(column) for column in list(zip(*timed, strict=True))[:2])
-    return Ended(seconds, cpu, looked.together)
+    return Ended(seconds, cpu, max(ended.together for ended in runs))
 
 
-def write_lists(path: Path, changed: Path, count: int) -> None:
-    """A list with all keys in no order: projects of ten releases, each a wheel and an sdist; and one in which a few
-    files are yanked."""
+def write_lists(path: Path, changed: Path | None, count: int) -> None:
+    """A list with all keys in no order: projects of ten releases, each a wheel and an sdist; and one in which a file of
+    one in `CHANGED` projects is yanked."""
     chance = random.Random(count)
-    lines = [_line(chance, number) for number in range(count)]
-    chance.shuffle(lines)
-    _write(path, lines)
-    for number in range(CHANGED):
-        lines[number * count // CHANGED] |= {"yanked_reason": "does not start"}
-    _write(changed, lines)
+    order = chance.sample(range(count), count)
+    with path.open("w") as plain, changed.open("w") if changed is not None else nullcontext() as other:
+        for number in order:
+            line = _line(chance, number)
+            plain.write(json.dumps(line) + "\n")
+            if other is not None:
+                more = {} if number % (CHANGED * 2 * RELEASES) else {"yanked_reason": "does not start"}
+                other.write(json.dumps(line | more) + "\n")
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[Path]:
+    """In memory where all trees have room there."""
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="caseus-bench-", dir=_MEMORY) as found:
+        yield Path(found)
 
 
 def _line(chance: random.Random, number: int) -> dict[str, object]:
@@ -150,12 +199,6 @@ def _line(chance: random.Random, number: int) -> dict[str, object]:
         "uploaded_by": chance.choice(["ann", "bob", "carol"]),
         "upload_timestamp": 1_500_000_000 + chance.randrange(10**8),
     }
-
-
-def _write(path: Path, lines: Iterable[dict[str, object]]) -> None:
-    with path.open("w") as file:
-        for line in lines:
-            file.write(json.dumps(line) + "\n")
 
 
 def _watched(pid: int) -> int:
@@ -185,8 +228,9 @@ def _proportional(pid: int) -> int:
 PART = Part(
     title="Static files",
     text="""\
-The same list of files, by dumb-pypi and by `caseus export`, in turns: wall time, CPU, and in a run of its own the peak
-of all processes together, what they share counted once.""",
+The same list of files, by dumb-pypi and by `caseus export`, in turns, with the JSON of each release: wall time, CPU,
+and in a run of its own the peak of all processes together, what they share counted once. Projects of ten releases, each
+a wheel and an sdist; where some changed, one file of each was yanked.""",
     rows=rows,
     long=True,
 )

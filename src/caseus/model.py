@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from packaging.utils import NormalizedName
+
+if TYPE_CHECKING:
+    from packaging.utils import NormalizedName
+else:
+    NormalizedName = str  # which it is at run time; what defines it loads slowly
 
 Status = Literal["active", "archived", "quarantined", "deprecated"]
 

@@ -88,10 +88,7 @@ class ProjectJson:
             packagetype(entry.filename),
             release.yanked,
             entry.yanked_reason,
+            msgspec.UNSET if release.uploaded is None else release.uploaded,
+            msgspec.UNSET if entry.hash is None else dict([entry.hash.split("=", 1)]),
         )
-        if release.uploaded is not None:
-            told.upload_time = release.uploaded
-        if entry.hash is not None:
-            algorithm, _, digest = entry.hash.partition("=")
-            told.digests = {algorithm: digest}
         return msgspec.Raw(_encode(told))

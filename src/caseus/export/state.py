@@ -5,13 +5,14 @@ It is written last of all: after a run that was cut off it tells of the one befo
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Iterable
 
 import msgspec
 
 from caseus.export.options import Encoding
-from caseus.export.scan import Memory, Scan
+from caseus.export.scan import DIGEST, Memory, Scan
 from caseus.export.target import Target
 
 KEY = "caseus-export.state"
@@ -90,8 +91,7 @@ def memory_of(state: State) -> Memory:
     owners.frombytes(state.lines.owners)
     stamps.frombytes(state.lines.stamps)
     texts = state.lines.texts
-    size = len(texts) // max(1, len(owners))
-    numbers = {texts[at * size : (at + 1) * size]: at for at in range(len(owners))}
+    numbers = {text: at for at, (text,) in enumerate(struct.iter_unpack(f"{DIGEST}s", texts))}
     return Memory(numbers, owners, stamps, list(state.projects))
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -16,6 +17,7 @@ from caseus.errors import NotFound, Unavailable
 from caseus.storage import Blob, Storage
 
 _CHUNK: Final = 1 << 20
+_PAGE: Final = 1 << 16
 _TEMPORARY: Final = re.compile(r"\..+\.new\Z", re.DOTALL).match
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -60,8 +62,12 @@ class FolderTarget:
                 fd = os.open(self._at + key, os.O_RDONLY | os.O_CLOEXEC)
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            with open(fd, "rb", buffering=0) as file:
-                return file.readall()
+            try:
+                if len(data := os.read(fd, _PAGE)) < _PAGE:  # of a plain file: that is all
+                    return data
+                return b"".join([data, *iter(partial(os.read, fd, _CHUNK), b"")])
+            finally:
+                os.close(fd)
 
     def exists(self, key: str) -> bool:
         return os.path.exists(self._at + key)
