@@ -255,7 +255,6 @@ class Hosted(Database):
             taken = _taken(transaction, file.tree, file.filename, file.sha256)
             if taken is not None:
                 return Published(taken, [])
-            transaction.execute(_end_claim, {"tree": file.tree, "filename": file.filename})  # one that ran out
             beside = holdings.has_files(transaction, file.tree, file.project)
             transaction.place(store, place(), beside=beside)
             return Published(Claim(ClaimState.MINE), _put(transaction, file, displaces))
@@ -354,6 +353,8 @@ def _taken(transaction: Transaction, tree: str, filename: str, sha256: str, owne
     held = transaction.row(_claim, name)
     if held is not None and held["owner"] != owner and held["until"] > transaction.now:
         return Claim(ClaimState.HELD, held["sha256"] == sha256, held["until"] - transaction.now)
+    if held is not None and held["owner"] != owner:  # it ran out: from now on its owner can't publish
+        transaction.execute(_end_claim, name)
     return None
 
 

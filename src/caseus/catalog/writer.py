@@ -6,6 +6,7 @@ reach thousands a second where each pays for one fsync.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import sqlite3
@@ -209,6 +210,7 @@ class Writer:
         self._path, self._lock, self._serial, self._clock = path, Lock(lock), serial, clock
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
+        self._pragmas: dict[str, str] = {}
         self.after_commit: Callable[[Changes], None] | None = None
         self.settle: Callable[[], bool] | None = None
         self.idle: Callable[[Transaction], None] | None = None
@@ -289,9 +291,16 @@ class Writer:
     def _connected(self, patience: float) -> sqlite3.Connection:
         """Made at the first need, and again if that failed: a full disk or a locked database may be so for a while."""
         if self._connection is None:
+            self._pragmas.clear()
             self._connection = sql.connect(str(self._path), read_only=False, timeout=patience)
-        self._connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        self._set("busy_timeout", str(1000 * math.ceil(patience)))
         return self._connection
+
+    def _set(self, pragma: str, value: str) -> None:
+        """Of the connection; a statement that changes nothing costs as much as one that does."""
+        if self._connection is not None and self._pragmas.get(pragma) != value:
+            self._connection.execute(f"PRAGMA {pragma} = {value}")
+            self._pragmas[pragma] = value
 
     def _transact_what_is_sound(
         self, connection: sqlite3.Connection, group: list[_Waiting], outcomes: _Outcomes
@@ -312,7 +321,7 @@ class Writer:
         level = durability.synchronous()
         if not any(waiting.durable for waiting in group) and level == "FULL":
             level = "NORMAL"  # in the log at once, on the disk with the next group that needs it
-        connection.execute(f"PRAGMA synchronous = {level}")
+        self._set("synchronous", level)
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = Transaction(connection, self._clock())
@@ -384,7 +393,7 @@ class Writer:
         try:
             with self._lock.held():
                 large = os.stat(wal).st_size > _LARGE_LOG
-                self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
+                self._set("busy_timeout", "1000")  # it can wait for the next time
                 self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last or large else 'PASSIVE'})")
         except (OSError, sqlite3.Error, CaseusError) as error:
             _log.warning("catalog.checkpoint_failed", error=str(error))
