@@ -25,7 +25,10 @@ from caseus.storage import Staged, Storage, file_key, hosted_tree
 
 _log = structlog.get_logger(__name__)
 _PATIENCE = 5.0  # seconds that an upload waits for another of the same bytes
-_SMALL = 1 << 20  # bytes that are synced with everything else, when all have their names
+
+SMALL = 1 << 20
+"""Bytes of a file that is published in one transaction: to wait for so few keeps nobody else waiting for long."""
+
 _Alone = Callable[[Callable[[], None]], None]
 _RENEW = 10.0  # seconds after which a claim is renewed before the bytes get their name
 
@@ -103,7 +106,7 @@ class Publisher:
             yanked=yanked,
         )
         sidecars = {ending: data for ending, data in ((".metadata", metadata), (".asc", signature)) if data is not None}
-        if owner is None and staged.size <= _SMALL:
+        if owner is None and staged.size <= SMALL:
             outcome = self._publish_at_once(staged, file, sidecars)
             if outcome is not ClaimState.HELD:
                 return "published" if outcome is ClaimState.MINE else "unchanged"
@@ -159,7 +162,7 @@ class Publisher:
 
         future = self._catalog.claim(self.tree, project, filename, sha256=sha256, owner=owner)
         try:
-            if staged.size > _SMALL:
+            if staged.size > SMALL:
                 staged.sync()
         except BaseException:
             self._catalog.release(self.tree, filename, owner)
