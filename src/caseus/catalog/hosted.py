@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from caseus.catalog import holdings, schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import HostedFile, ListedFile, Tombstone, listed_file
-from caseus.catalog.writer import Transaction
+from caseus.catalog.writer import Syncs, Transaction
 from caseus.errors import Busy, Conflict, NotFound
 
 _PAGE = 1000
@@ -77,6 +77,7 @@ _set_claim = sql.Statement(
 _drop_claim = sql.Statement(
     delete(schema.claims).where(_c.tree == _tree, _c.filename == _filename, _c.owner == bindparam("owner"))
 )
+_end_claim = sql.Statement(delete(schema.claims).where(_c.tree == _tree, _c.filename == _filename))
 _drop_claims = sql.Statement(delete(schema.claims))
 _COLUMNS = tuple(column.name for column in schema.files.columns)
 _set_yanked = sql.Statement(
@@ -122,6 +123,13 @@ class Claim(NamedTuple):
     same: bool = False
     left: float = 0.0
     beside: bool = False
+
+
+class Published(NamedTuple):
+    """What came of publishing in one go: MINE if it was done, and the trees from which something was displaced."""
+
+    claim: Claim
+    displaced: list[str]
 
 
 class Hosted(Database):
@@ -196,21 +204,11 @@ class Hosted(Database):
         """T1. Conflict (through the future) if other bytes, or a tombstone, have the name."""
 
         def job(transaction: Transaction) -> Claim:
-            name = {"tree": tree, "filename": filename}
-            row = transaction.row(_any_file, name)
-            if row is not None:
-                if row["sha256"] == sha256:
-                    return Claim(ClaimState.PUBLISHED)
-                raise Conflict("File already exists, with other bytes: upload a new version")
-            if transaction.row(_tombstone, name) is not None:
-                raise Conflict("File already exists: the name was used by a file since deleted; upload a new version")
-            held = transaction.row(_claim, name)
-            if held is not None and held["owner"] != owner and held["until"] > transaction.now:
-                return Claim(ClaimState.HELD, held["sha256"] == sha256, held["until"] - transaction.now)
-            until = transaction.now + LEASE
-            transaction.execute(
-                _set_claim, name | {"project": project, "sha256": sha256, "owner": owner, "until": until}
-            )
+            taken = _taken(transaction, tree, filename, sha256, owner)
+            if taken is not None:
+                return taken
+            claim = {"tree": tree, "filename": filename, "project": project, "sha256": sha256, "owner": owner}
+            transaction.execute(_set_claim, claim | {"until": transaction.now + LEASE})
             return Claim(ClaimState.MINE, beside=holdings.has_files(transaction, tree, project))
 
         return self.writer.submit(job, durable=False)  # after a power cut nobody is there who held it
@@ -238,14 +236,30 @@ class Hosted(Database):
             _held(transaction, file.tree, file.filename, owner)
             if not holds():
                 raise Busy("the bytes were displaced while they were published: try again", retry_after=1)
-            holdings.put(transaction, file)
-            transaction.change(file.tree, file.project, listed=True)
-            displaced = [tree for tree in displaces if _displace(transaction, tree, file.project)]
-            transaction.journal("publish", actor=file.uploader, **_subject(file))
+            displaced = _put(transaction, file, displaces)
             transaction.execute(_drop_claim, {"tree": file.tree, "filename": file.filename, "owner": owner})
             return displaced
 
         return self.writer.write(job)
+
+    def publish_at_once(
+        self, file: HostedFile, *, store: Syncs, place: Callable[[], Sequence[str]], displaces: Sequence[str] = ()
+    ) -> Future[Published]:
+        """T1, names for the bytes, and T2, while nobody else can write; for what takes no time but the disk's.
+
+        `place` gives the names and returns them; the store then makes durable what all of the group placed, before
+        the rows are. Where another upload has claimed the name, nothing happens. Conflict as `claim` says it.
+        """
+
+        def job(transaction: Transaction) -> Published:
+            taken = _taken(transaction, file.tree, file.filename, file.sha256)
+            if taken is not None:
+                return Published(taken, [])
+            beside = holdings.has_files(transaction, file.tree, file.project)
+            transaction.place(store, place(), beside=beside)
+            return Published(Claim(ClaimState.MINE), _put(transaction, file, displaces))
+
+        return self.writer.submit(job)
 
     def release(self, tree: str, filename: str, owner: str) -> None:
         """Give a claim back after an upload that failed; the next one need not wait for the lease."""
@@ -324,6 +338,33 @@ def _filename_of(listed: ListedFile) -> str:
 
 def _subject(file: HostedFile) -> dict[str, str]:
     return {"tree": file.tree, "project": file.project, "filename": file.filename, "sha256": file.sha256}
+
+
+def _taken(transaction: Transaction, tree: str, filename: str, sha256: str, owner: str | None = None) -> Claim | None:
+    """Who has the name already, None if nobody but `owner`. Conflict if it is used up."""
+    name = {"tree": tree, "filename": filename}
+    row = transaction.row(_any_file, name)
+    if row is not None:
+        if row["sha256"] == sha256:
+            return Claim(ClaimState.PUBLISHED)
+        raise Conflict("File already exists, with other bytes: upload a new version")
+    if transaction.row(_tombstone, name) is not None:
+        raise Conflict("File already exists: the name was used by a file since deleted; upload a new version")
+    held = transaction.row(_claim, name)
+    if held is not None and held["owner"] != owner and held["until"] > transaction.now:
+        return Claim(ClaimState.HELD, held["sha256"] == sha256, held["until"] - transaction.now)
+    if held is not None and held["owner"] != owner:  # it ran out: from now on its owner can't publish
+        transaction.execute(_end_claim, name)
+    return None
+
+
+def _put(transaction: Transaction, file: HostedFile, displaces: Sequence[str]) -> list[str]:
+    """The file's row and what goes with it; the trees of upstreams that had something of its project."""
+    holdings.put(transaction, file)
+    transaction.change(file.tree, file.project, listed=True)
+    displaced = [tree for tree in displaces if _displace(transaction, tree, file.project)]
+    transaction.journal("publish", actor=file.uploader, **_subject(file))
+    return displaced
 
 
 def _held(transaction: Transaction, tree: str, filename: str, owner: str) -> dict[str, Any]:

@@ -6,15 +6,16 @@ reach thousands a second where each pays for one fsync.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import bindparam, insert, select
@@ -69,6 +70,28 @@ _changed_since = sql.Statement(
 )
 
 
+class Syncs(Protocol):
+    """A store, as the writer knows it."""
+
+    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None: ...
+
+
+class _Unsynced(Exception):
+    """The disk did not take what jobs of a group placed, for a reason; `placed`: the jobs that placed something."""
+
+    def __init__(self, reason: BaseException, placed: Sequence[_Waiting]) -> None:
+        super().__init__(str(reason))
+        self.reason, self.placed = reason, placed
+
+
+class _Placed(NamedTuple):
+    """What a job has put into a store; `beside`: next to what is durable."""
+
+    store: Syncs
+    keys: Sequence[str]
+    beside: bool
+
+
 class Transaction:
     """What a job writes through. A job that raises leaves no trace; others of its group are kept."""
 
@@ -79,6 +102,7 @@ class Transaction:
         self._dirty: set[str] = set()
         self._last: journal.Link | None = None
         self.changes: Changes = frozenset()
+        self.placed: tuple[_Placed, ...] = ()
 
     def execute(self, statement: sql.Statement, params: sql.Params) -> int:
         """Run it; the number of rows it changed."""
@@ -133,6 +157,16 @@ class Transaction:
         self.execute(_append, entry)
         self._last = journal.Link(entry["number"], entry["digest"])
 
+    def place(self, store: Syncs, keys: Sequence[str], *, beside: bool) -> None:
+        """Say what lies in a store by this job, and must be durable before its facts are."""
+        self.placed += (_Placed(store, keys, beside),)
+
+    def sync(self) -> None:
+        """Make durable what all jobs placed, each store at once: a wait for the disk for all of them."""
+        for store in dict.fromkeys(placed.store for placed in self.placed):
+            found = [placed for placed in self.placed if placed.store is store]
+            store.sync([key for placed in found for key in placed.keys], beside=all(placed.beside for placed in found))
+
     def flush(self) -> None:
         """Write what was kept in memory; last of all."""
         for name in sorted(self._dirty):
@@ -140,14 +174,14 @@ class Transaction:
 
     def run(self, job: Callable[[Transaction], T]) -> T:
         """Run a job in a savepoint of its own."""
-        kept = (dict(self._counters), set(self._dirty), self._last, self.changes)
+        kept = (dict(self._counters), set(self._dirty), self._last, self.changes, self.placed)
         self._connection.execute("SAVEPOINT job")
         try:
             result = job(self)
         except BaseException:
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
-            self._counters, self._dirty, self._last, self.changes = kept
+            self._counters, self._dirty, self._last, self.changes, self.placed = kept
             raise
         self._connection.execute("RELEASE job")
         return result
@@ -162,6 +196,9 @@ class _Waiting(NamedTuple):
     durable: bool
 
 
+_Outcomes = list[tuple[Future[Any], Any, BaseException | None]]
+
+
 class Writer:
     """Takes jobs from any thread; each is durable, and seen by every process, when its future is done.
 
@@ -173,6 +210,7 @@ class Writer:
         self._path, self._lock, self._serial, self._clock = path, Lock(lock), serial, clock
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
+        self._pragmas: dict[str, str] = {}
         self.after_commit: Callable[[Changes], None] | None = None
         self.settle: Callable[[], bool] | None = None
         self.idle: Callable[[Transaction], None] | None = None
@@ -229,13 +267,13 @@ class Writer:
         return group, False
 
     def _commit_group(self, group: list[_Waiting]) -> None:
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        outcomes: _Outcomes = []
         # Who waited behind a group that met a locked database has less left: nobody waits for two time limits. What is
         # written when nobody waits can wait for the next time.
         deadline = min((waiting.since + _PATIENCE for waiting in group), default=time.monotonic())
         try:
             with self._lock.held(timeout=_left(deadline)):
-                self._transact(self._connected(_left(deadline)), group, outcomes)
+                self._transact_what_is_sound(self._connected(_left(deadline)), group, outcomes)
         except BaseException as error:
             failure = unwritable(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
             for waiting in group:
@@ -253,30 +291,55 @@ class Writer:
     def _connected(self, patience: float) -> sqlite3.Connection:
         """Made at the first need, and again if that failed: a full disk or a locked database may be so for a while."""
         if self._connection is None:
+            self._pragmas.clear()
             self._connection = sql.connect(str(self._path), read_only=False, timeout=patience)
-        self._connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        self._set("busy_timeout", str(1000 * math.ceil(patience)))
         return self._connection
 
-    def _transact(
-        self,
-        connection: sqlite3.Connection,
-        group: list[_Waiting],
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]],
+    def _set(self, pragma: str, value: str) -> None:
+        """Of the connection; a statement that changes nothing costs as much as one that does."""
+        if self._connection is not None and self._pragmas.get(pragma) != value:
+            self._connection.execute(f"PRAGMA {pragma} = {value}")
+            self._pragmas[pragma] = value
+
+    def _transact_what_is_sound(
+        self, connection: sqlite3.Connection, group: list[_Waiting], outcomes: _Outcomes
     ) -> None:
+        """Without those whose bytes the disk did not take: which of them it was is not told, and the disk tells of a
+        lost page once, so that to ask it again would prove nothing."""
+        done: _Outcomes = []
+        try:
+            self._transact(connection, group, done)
+        except _Unsynced as error:
+            outcomes += [(waiting.future, None, error.reason) for waiting in error.placed]
+            if sound := [waiting for waiting in group if waiting not in error.placed]:
+                self._transact_what_is_sound(connection, sound, outcomes)
+        else:
+            outcomes += done
+
+    def _transact(self, connection: sqlite3.Connection, group: list[_Waiting], outcomes: _Outcomes) -> None:
         level = durability.synchronous()
         if not any(waiting.durable for waiting in group) and level == "FULL":
             level = "NORMAL"  # in the log at once, on the disk with the next group that needs it
-        connection.execute(f"PRAGMA synchronous = {level}")
+        self._set("synchronous", level)
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = Transaction(connection, self._clock())
+            placed: list[_Waiting] = []
             for waiting in group:
+                before = transaction.placed
                 try:
                     outcomes.append((waiting.future, transaction.run(waiting.job), None))
                 except sqlite3.OperationalError:
                     raise  # of the disk or the database, not of the job: none of the group is kept
                 except BaseException as error:
                     outcomes.append((waiting.future, None, error))
+                if transaction.placed is not before:
+                    placed.append(waiting)
+            try:
+                transaction.sync()
+            except (CaseusError, OSError) as error:
+                raise _Unsynced(error, placed) from error
             if self.idle is not None:
                 self.idle(transaction)
             transaction.flush()
@@ -330,7 +393,7 @@ class Writer:
         try:
             with self._lock.held():
                 large = os.stat(wal).st_size > _LARGE_LOG
-                self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
+                self._set("busy_timeout", "1000")  # it can wait for the next time
                 self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last or large else 'PASSIVE'})")
         except (OSError, sqlite3.Error, CaseusError) as error:
             _log.warning("catalog.checkpoint_failed", error=str(error))
