@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$python"; break; fi; done)
 
 # Debian packages whose programs the tests run; installed by `make test-deps` where it is root.
-SYSTEM_PACKAGES := apache2-utils caddy curl e2fsprogs gnupg mount nginx-light openssl systemd util-linux
+SYSTEM_PACKAGES := apache2-utils caddy curl e2fsprogs gnupg mount nginx-light openssl systemd util-linux wrk
 
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -73,8 +73,8 @@ lock: .venv-clients/.installed
 	$(COMPILE) --no-strip-extras requirements-clients.in -o requirements-clients.txt
 	$(COMPILE) --no-strip-extras requirements-peers.in -o requirements-peers.txt
 
-# Of a server that it starts itself, or of a running one: make bench ARGS="http://127.0.0.1:8080/simple/NAME/ …/FILE"
-bench: .venv/.developed
+# caseus beside nginx and other servers; writes docs/benchmarks.md. Some parts only: make bench ARGS="--quick --only reads"
+bench: test-deps
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 clean:

@@ -1,99 +1,87 @@
-"""`make bench`: how fast pages and files are served, over keep-alive connections of a small asyncio client.
+"""`python -m bench`, or `make bench`: caseus beside nginx and other index servers, on this machine.
 
-Without URLs it starts a server of its own and publishes a package to it. The client shares the machine with the server
-and is plain Python: the numbers compare builds of caseus, not caseus with others.
+A whole run takes about ten minutes and writes docs/benchmarks.md; quick ones and single parts print their tables only.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import statistics
+import signal
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from collections.abc import Sequence
+from pathlib import Path
 
-from support.clients import upload
-from support.packages import make_wheel
-from support.server import CaseusServer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-FILES = 40
+from bench.page import page, results, show
+from bench.parts import PARTS
+from bench.peers import PeerError
+from bench.results import Row, Run
 
-
-class Result(NamedTuple):
-    """`latencies` in seconds, sorted; `seconds` that the whole took; `size` of one body in bytes."""
-
-    latencies: list[float]
-    seconds: float
-    size: int
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("urls", nargs="*", help="what to get (default: of a server started here)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each is measured (default: 5)")
-    parser.add_argument("--connections", type=int, default=32, help="how many ask at once (default: 32)")
-    options = parser.parse_args()
-    with own_server(options.urls) as urls:
-        print(f"{'requests/s':>10}  {'MB/s':>8}  {'p50 ms':>8}  {'p99 ms':>8}  {'bytes':>9}  what")
-        for url in urls:
-            asyncio.run(measure(url, options.connections, min(1.0, options.seconds)))  # warm it
-            result = asyncio.run(measure(url, options.connections, options.seconds))
-            rate = len(result.latencies) / result.seconds
-            cuts = [1000 * cut for cut in statistics.quantiles(result.latencies, n=100)]
-            print(
-                f"{rate:10.0f}  {rate * result.size / 1e6:8.1f}  {cuts[49]:8.2f}  {cuts[98]:8.2f}  {result.size:9}  "
-                f"{urlsplit(url).path}"
-            )
+    parser.add_argument(
+        "--quick", action="store_true", help="two minutes: fewer and shorter rounds, no devpi, no large file"
+    )
+    parser.add_argument("--only", metavar="PART,…", type=some_parts, help=f"of {', '.join(PARTS)}")
+    parser.add_argument(
+        "--output", type=Path, help="where to write the page (default: a whole run, docs/benchmarks.md)"
+    )
+    options = parser.parse_args(words)
+    output: Path | None = options.output or (None if options.quick or options.only else PAGE)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else servers and folders would be left
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    begin = time.perf_counter()
+    try:
+        names = options.only or [name for name, part in PARTS.items() if not (options.quick and part.long)]
+        found = measure(names, quick=options.quick, console=console)
+    except PeerError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: ended", file=sys.stderr)
+        return 130
+    if any(row.goals for rows in found.values() for row in rows):
+        console.print(results(found))
+    console.print(f"{(time.perf_counter() - begin) / 60:.1f} minutes")
+    if output is not None:
+        output.write_text(page(found))
+        console.print(f"written: {output}")
     return 0
 
 
-@contextmanager
-def own_server(urls: list[str]) -> Iterator[list[str]]:
-    """The URLs as given, else those of a page and a file of a server that runs within."""
-    if urls:
-        yield urls
-        return
-    with CaseusServer() as server:
-        for number in range(FILES):
-            filename, data = make_wheel("bench", f"1.{number}", content=b"# filler\n" * 4000)
-            answer = upload(server.url, filename, data, login=server.admin)
-            if answer.status != 200:
-                sys.exit(f"bench: publishing {filename} was answered by {answer.status} {answer.reason}")
-        page = f"{server.url}simple/bench/"
-        yield [page, page + filename]
+def some_parts(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    return [name for name in PARTS if name in names]
 
 
-async def measure(url: str, connections: int, seconds: float) -> Result:
-    """Ask over so many connections, each again and again, until the time is over."""
-    begin = time.perf_counter()
-    results = await asyncio.gather(*(ask(url, begin + seconds) for _ in range(connections)))
-    latencies = sorted(latency for each, _ in results for latency in each)
-    return Result(latencies, time.perf_counter() - begin, results[0][1])
+def measure(names: Sequence[str], *, quick: bool, console: Console) -> dict[str, list[Row]]:
+    """The rows of each part; its table is shown when it has ended."""
+    found: dict[str, list[Row]] = {}
+    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(names))
+        for name in names:
+            part, rows = PARTS[name], found.setdefault(name, [])
 
+            def tell(text: str, part: str = part.title) -> None:
+                progress.update(task, description=f"{part}: {text}")
 
-async def ask(url: str, until: float) -> tuple[list[float], int]:
-    parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80, limit=1 << 20)
-    request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: */*\r\n\r\n".encode()
-    latencies: list[float] = []
-    size = 0
-    while time.perf_counter() < until or not latencies:
-        begin = time.perf_counter()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        status, _, rest = head.decode("latin-1").partition("\r\n")
-        if " 200 " not in status:
-            sys.exit(f"bench: {url} was answered by {status}")
-        headers = dict(line.lower().split(": ", 1) for line in rest.splitlines() if line)
-        size = int(headers["content-length"])
-        await reader.readexactly(size)
-        latencies.append(time.perf_counter() - begin)
-    writer.close()
-    return latencies, size
+            with tempfile.TemporaryDirectory(prefix="caseus-bench-") as folder:
+                rows += part.rows(Run(Path(folder), quick, tell))
+            progress.advance(task)
+            console.print(show(part, rows))
+    return found
 
 
 if __name__ == "__main__":

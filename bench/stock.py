@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from caseus.catalog import Catalog
 TREE = "files/main"
 PROJECTS = 50_000
 KB, MB = 1000, 1_000_000
+PACKAGES = ("ten", "many", "small", "large")
+"""All but those that only make the list long."""
 METADATA = b"Metadata-Version: 2.4\nName: small\nVersion: 1.0\n" + b"Classifier: Programming Language :: Python\n" * 60
 
 _UPLOADED = 1_700_000_000.0
@@ -41,6 +43,17 @@ def make_stock(root: Path, *, projects: int = PROJECTS) -> None:
         catalog.listed = catalog.serial()  # else the start would write a list for each project
     finally:
         catalog.close()
+
+
+def write_packages(folder: Path, static: Path, projects: Sequence[str]) -> None:
+    """The projects' files in one folder: those that the tree `static` has, and else small ones of the same names."""
+    folder.mkdir(parents=True)
+    for row in _rows(0):
+        if row["project"] in projects:
+            (folder / row["filename"]).write_bytes(row["filename"].encode())
+    for project in projects:
+        if (found := static / project / wheel(project)).exists():
+            (folder / found.name).symlink_to(found)
 
 
 def _rows(projects: int) -> Iterator[dict[str, Any]]:
@@ -81,6 +94,9 @@ def _insert(path: Path, rows: list[dict[str, Any]], names: list[str]) -> None:
     places = ", ".join(f":{name}" for name in rows[0])
     with connection:
         connection.executemany(f"INSERT INTO files ({columns}) VALUES ({places})", rows)
-        connection.executemany("INSERT INTO projects VALUES (?, ?, ?)", [(TREE, name, 1) for name in names])
+        connection.executemany("INSERT INTO projects VALUES (?, ?, 1, 1, 1)", [(TREE, name) for name in names])
+        counts = {"projects": len(names), "files": len(rows), "bytes": sum(row["size"] for row in rows)}
+        for what, count in counts.items():
+            connection.execute("INSERT INTO counters VALUES (?, ?)", (f"{what} {TREE}", count))
         connection.execute("UPDATE counters SET value = 1 WHERE name = 'serial'")
     connection.close()

@@ -26,10 +26,10 @@ EXTRA_NAMES = frozenset({"CASEUS_CONFIG", PASSWORD_FILE})
 """Environment names that are no key."""
 
 PER_INDEX = frozenset(
-    {"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "watch", "read"}
+    {"upstream", "upstream_ttl", "upstream_stale", "union", "keep_removed", "private", "watch", "read", "publish"}
 )
 
-PATHS = frozenset({"root", "tls_cert", "tls_key", "passwd"})
+PATHS = frozenset({"root", "tls_cert", "tls_key", "passwd", "publish"})
 """Keys whose value, in a file, is relative to that file."""
 
 UPSTREAM_TABLES = "upstreams"
@@ -66,6 +66,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     watch: bool
     """Whether what people do in the folder of the files is taken over."""
     read: Literal["all", "users"]
+    publish: Path | None
+    """A folder that is kept current with the index's pages as static files."""
     passwd: Path | None
     """A password file, whose users may log in beside the catalog's."""
     max_file_bytes: int
@@ -208,11 +210,12 @@ def _from_file(file: Path) -> dict[str, _Raw]:
             raise ConfigError(f"{key}: belongs to no index: move it out of [index.main], to the top of {file}")
         if key in table:
             raise ConfigError(f"{key}: given twice, at the top and under [index.main], in {file}")
-    for key in PATHS:
-        path = table.get(key)
+    values = table | main
+    for key in PATHS & values.keys():
+        path = values[key]
         if isinstance(path, str) and path and not path.startswith("~"):  # beside the file, wherever caseus was started
-            table[key] = str(file.parent / path)
-    return {key: _Raw(value, str(file)) for key, value in (table | main).items()}
+            values[key] = str(file.parent / path)
+    return {key: _Raw(value, str(file)) for key, value in values.items()}
 
 
 def _take_upstream_tables(table: dict[str, Any], file: Path) -> None:

@@ -29,8 +29,8 @@ class Index(Protocol):
         """Whether the name is this index's: published, claimed, tombstoned, reserved. Unavailable if unsure."""
         ...
 
-    def projects(self) -> Iterator[NormalizedName]:
-        """Names of the projects, sorted, lazy."""
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        """Names of the projects that sort behind `after`; sorted, lazy."""
         ...
 
     def project(self, name: NormalizedName) -> Project:
@@ -56,8 +56,8 @@ class Local:
     def knows(self, name: NormalizedName) -> bool:
         return self._private.match(name) or self._catalog.knows(self.tree, name)
 
-    def projects(self) -> Iterator[NormalizedName]:
-        return (NormalizedName(name) for name in self._catalog.projects(self.tree))
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        return (NormalizedName(name) for name in self._catalog.projects(self.tree, after))
 
     def project(self, name: NormalizedName) -> Project:
         serial = self._catalog.project_serial(self.tree, name)  # first: facts newer than it are only read again
@@ -68,7 +68,7 @@ class Local:
                 raise NotFound(f"no project {name} is published here", validity)
             if not serial:  # claimed by a first upload that runs: that moves no serial
                 validity = Validity(serials=validity.serials, until=self._catalog.clock())
-        versions = sorted({listed.version for listed in files}, key=lambda version: (_version(version), version))
+        versions = sorted(sorted({listed.version for listed in files}), key=_version)  # a third of the time of pairs
         return Project(
             name=name, files=tuple(listed.file for listed in files), versions=tuple(versions), validity=validity
         )
@@ -96,8 +96,8 @@ class FirstFound:
     def knows(self, name: NormalizedName) -> bool:
         return any(index.knows(name) for index in self._indexes)
 
-    def projects(self) -> Iterator[NormalizedName]:
-        merged = heapq.merge(*(index.projects() for index in self._indexes))
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        merged = heapq.merge(*(index.projects(after) for index in self._indexes))
         return (name for name, _ in itertools.groupby(merged))
 
     def project(self, name: NormalizedName) -> Project:

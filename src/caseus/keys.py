@@ -205,6 +205,7 @@ KEYS: Mapping[str, Key] = {
     "private": Key([], _patterns, " ".join, many=True),
     "watch": Key(False, _switch, _show_switch),
     "read": Key("all", _read),
+    "publish": Key(None, _path),
     "passwd": Key(None, _path),
     "max_file_bytes": Key("1GiB", _file_size, format_size),
     "cache_bytes": Key(None, _size, format_size),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from packaging.utils import NormalizedName
+
+if TYPE_CHECKING:
+    from packaging.utils import NormalizedName
+else:
+    NormalizedName = str  # which it is at run time; what defines it loads slowly
 
 Status = Literal["active", "archived", "quarantined", "deprecated"]
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One wheel or sdist as a page lists it (PEP 691, 700, 714, 592, 740)."""
 
     filename: str

@@ -7,6 +7,7 @@ dumb-pypi's list (`filename`, `hash`, `requires_python`, `uploaded_by`, `upload_
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable
 
 import msgspec
@@ -17,6 +18,7 @@ from caseus.errors import CaseusError, NotFound, Unavailable
 from caseus.storage import Storage, packages_key
 
 _log = structlog.get_logger(__name__)
+_AT_ONCE = 100
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -65,15 +67,31 @@ class PackageLists:
     def __init__(self, catalog: Catalog, store: Storage) -> None:
         self._catalog, self._store = catalog, store
 
-    def write(self, changes: Iterable[tuple[str, str]]) -> None:
+    def write(self, changes: Iterable[tuple[str, str]], *, durable: bool = True) -> None:
         """Replace the list of each (tree, project) that is published here."""
         for tree, project in sorted(changes):
             if tree.startswith("files/"):
                 key, text = packages_key(tree, project), self._text(tree, project)
                 if text:
-                    self._store.replace(key, io.BytesIO(text))
+                    self._store.replace(key, io.BytesIO(text), durable=durable)
                 else:  # of a name that was only reserved, or forgotten
                     self._store.delete(key)
+
+    def settle(self) -> bool:
+        """Make durable what was written, after writing what a kill, or a full disk, left out; a hundred lists.
+
+        Whether there are more. Only under the lock of all who write lists.
+        """
+        serial = self._catalog.serial()
+        behind = self._catalog.hosted_changes(self._catalog.listed, _AT_ONCE)
+        written = self._catalog.written
+        self.write([(tree, project) for tree, project, number in behind if number > written], durable=False)
+        self._store.sync(packages_key(tree, project) for tree, project, _ in behind)
+        more = len(behind) == _AT_ONCE
+        done = behind[-1][2] if more else serial
+        self._catalog.written = max(written, done)
+        self._catalog.listed = done
+        return more
 
     def is_current(self, tree: str, project: str) -> bool:
         """Whether the list says what the catalog does. Where a server runs, a "no" is sure only in `Catalog.alone`."""
@@ -89,18 +107,18 @@ class PackageLists:
     def _text(self, tree: str, project: str) -> bytes:
         return lines(self._catalog.hosted_files(tree, project), self._catalog.tombstones(tree, project))
 
-    def catch_up(self) -> None:
-        """Write the lists that a kill, or a full disk, left behind the journal; what fails again waits for a start."""
-        if self._catalog.listed < self._catalog.serial():
-            try:
-                self._catalog.writer.write(lambda _: self._write_behind())  # a job has the lock of all who write lists
-            except (CaseusError, OSError) as error:
-                _log.error("lists.behind", error=str(error))
+    def catch_up(self, most: int | None = None) -> None:
+        """Write the lists that a kill, a power cut or a full disk left behind the journal; at most so many hundreds.
 
-    def _write_behind(self) -> None:
-        serial = self._catalog.serial()
-        self.write(self._catalog.hosted_changes(self._catalog.listed))
-        self._catalog.listed = serial
+        What fails again waits for a start.
+        """
+        rounds = itertools.count() if most is None else range(most)
+        try:
+            for _ in rounds:
+                if self._catalog.listed >= self._catalog.serial() or not self._catalog.alone(self.settle):
+                    return
+        except (CaseusError, OSError) as error:
+            _log.error("lists.behind", error=str(error))
 
 
 def _file(file: HostedFile) -> Line:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Literal
 
@@ -24,6 +25,11 @@ from caseus.storage import Staged, Storage, file_key, hosted_tree
 
 _log = structlog.get_logger(__name__)
 _PATIENCE = 5.0  # seconds that an upload waits for another of the same bytes
+
+SMALL = 1 << 20
+"""Bytes of a file that is published in one transaction: to wait for so few keeps nobody else waiting for long."""
+
+_Alone = Callable[[Callable[[], None]], None]
 _RENEW = 10.0  # seconds after which a claim is renewed before the bytes get their name
 
 
@@ -79,12 +85,9 @@ class Publisher:
         `uploaded`: Unix seconds, None for now. `yanked`: the reason with which it is born yanked, "" for none given.
         `owner`: of a claim on the name that the caller has already. Conflict, Busy, Unavailable.
         """
-        owner = owner or secrets.token_hex(8)
         if uploaded is None:
             uploaded = self._clock()
         staged.stamp(uploaded)  # who looks at the folder sees it, and so does who touches it there (`watch`)
-        if not self._claim(staged, checked.project, filename, owner):
-            return "unchanged"
         metadata = checked.metadata if checked.filetype == "bdist_wheel" else None
         file = HostedFile(
             tree=self.tree,
@@ -102,8 +105,17 @@ class Publisher:
             has_sig=signature is not None,
             yanked=yanked,
         )
+        sidecars = {ending: data for ending, data in ((".metadata", metadata), (".asc", signature)) if data is not None}
+        if owner is None and staged.size <= SMALL:
+            outcome = self._publish_at_once(staged, file, sidecars)
+            if outcome is not ClaimState.HELD:
+                return "published" if outcome is ClaimState.MINE else "unchanged"
+        owner = owner or secrets.token_hex(8)
+        claim = self._claim(staged, file, owner)
+        if claim.state is ClaimState.PUBLISHED:
+            return "unchanged"
         try:
-            self._publish(staged, file, {".metadata": metadata, ".asc": signature}, owner)
+            self._publish(staged, file, sidecars, owner, beside=claim.beside)
         except BaseException:
             self._catalog.release(self.tree, filename, owner)
             raise
@@ -117,9 +129,32 @@ class Publisher:
         if user is None or not user.admin:
             raise Denied(f"{name} may not upload to {project}: ask one of its uploaders, or an administrator")
 
-    def _claim(self, staged: Staged, project: str, filename: str, owner: str) -> bool:
-        """T1, beside the fsync. False if the bytes are there already."""
-        sha256 = staged.digests["sha256"]
+    def _publish_at_once(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes]) -> ClaimState:
+        """Names, waits for the disk and facts in the catalog's writer, which has the waits in common with others.
+
+        HELD if another upload has claimed the name.
+        """
+        key = file_key(self.tree, file.project, file.filename)
+        with ExitStack() as stack:
+            named: dict[str, Staged] = {}
+            for ending, data in sidecars.items():
+                named[key + ending] = sidecar = stack.enter_context(closing(self._store.stage()))
+                sidecar.write(data)
+
+            def place() -> list[str]:
+                for beside, sidecar in named.items():
+                    self._place(sidecar, beside, file.filename, alone=_now, keep_same=True)
+                self._place(staged, key, file.filename, alone=_now)
+                return [key, *named]
+
+            future = self._catalog.publish_at_once(file, store=self._store, place=place, displaces=self.displaces)
+            claim, displaced = future.result()
+        self._forget_all(displaced, file.project)
+        return claim.state
+
+    def _claim(self, staged: Staged, file: HostedFile, owner: str) -> Claim:
+        """T1, beside the fsync of a large file: mine, or the very bytes are there already. Busy."""
+        project, filename, sha256 = file.project, file.filename, file.sha256
         deadline = self._clock() + _PATIENCE
 
         def claim() -> Claim:
@@ -127,7 +162,8 @@ class Publisher:
 
         future = self._catalog.claim(self.tree, project, filename, sha256=sha256, owner=owner)
         try:
-            staged.sync()
+            if staged.size > SMALL:
+                staged.sync()
         except BaseException:
             self._catalog.release(self.tree, filename, owner)
             raise
@@ -137,41 +173,48 @@ class Publisher:
             outcome = claim()
         if outcome.state is ClaimState.HELD:
             raise Busy(f"another upload of {filename} runs: try again", retry_after=outcome.left)
-        return outcome.state is ClaimState.MINE
+        return outcome
 
-    def _publish(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes | None], owner: str) -> None:
-        """Sidecars, then the file get their names; T2. `sidecars`: by their endings."""
+    def _publish(
+        self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes], owner: str, *, beside: bool
+    ) -> None:
+        """Sidecars, then the file get their names; all become durable together; T2. `sidecars`: by their endings."""
         began = self._clock()
         key = file_key(self.tree, file.project, file.filename)
+        named = [key]
+        alone = partial(self._catalog.with_claim, self.tree, file.filename, owner)
         for ending, data in sidecars.items():
-            if data is not None:
-                self._place_bytes(data, key + ending, file.filename, owner)
+            named.append(key + ending)
+            with closing(self._store.stage()) as sidecar:
+                sidecar.write(data)
+                self._place(sidecar, key + ending, file.filename, alone=alone, keep_same=True)
+        self._place(staged, key, file.filename, alone=alone)
+        self._store.sync(named, beside=beside)
         if self._clock() - began > _RENEW:
             self._catalog.with_claim(self.tree, file.filename, owner, lambda: None)
-        self._place(staged, key, file.filename, owner)
         holds = partial(staged.holds, key)
-        for tree in self._catalog.publish(file, owner, holds=holds, displaces=self.displaces):
-            self._forget(f"{tree}/{file.project}/")
+        self._forget_all(self._catalog.publish(file, owner, holds=holds, displaces=self.displaces), file.project)
 
-    def _place_bytes(self, data: bytes, key: str, filename: str, owner: str) -> None:
-        """Give a sidecar its name, as the file is given its own."""
-        staged = self._store.stage()
-        try:
-            staged.write(data)
-            self._place(staged, key, filename, owner)
-        finally:
-            staged.close()
+    def _place(self, staged: Staged, key: str, filename: str, *, alone: _Alone, keep_same: bool = False) -> None:
+        """Create-if-absent. What is there already has no row (the claim says so): its upload was never answered.
 
-    def _place(self, staged: Staged, key: str, filename: str, owner: str) -> None:
-        """Create-if-absent. Other bytes there have no row (the claim says so): their upload was never answered."""
-        digest = staged.digests["sha256"]
+        Not even if it is the same: nobody knows whether the disk took it, and it does not tell twice that it failed.
+        Only a sidecar that says the same there already may stay (`keep_same`). `alone`: calls while nobody else can
+        take the name.
+        """
         for _ in range(3):
             try:
-                staged.commit(key)
+                staged.link(key)
                 return
             except Conflict:
-                self._catalog.with_claim(self.tree, filename, owner, lambda: self._store.set_aside(key, digest))
+                if keep_same and staged.holds(key):
+                    return
+                alone(lambda: self._store.set_aside(key, ""))
         raise Busy(f"another upload of {filename} runs: try again", retry_after=1)
+
+    def _forget_all(self, trees: Iterable[str], project: str) -> None:
+        for tree in trees:
+            self._forget(f"{tree}/{project}/")
 
     def _forget(self, prefix: str) -> None:
         """Delete what was fetched of a name that is ours now; the catalog forgot it already."""
@@ -219,6 +262,10 @@ class Publisher:
     def delete(self, files: Sequence[HostedFile], reason: str, actor: str) -> None:
         """Replace by tombstones: the names stay ours, and never serve other bytes."""
         self._catalog.delete(files, reason, actor=actor)
+
+
+def _now(act: Callable[[], None]) -> None:
+    act()
 
 
 def _version(text: str) -> Version:

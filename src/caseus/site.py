@@ -10,15 +10,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import structlog
 from packaging.utils import NormalizedName
 
-from caseus import durability
+from caseus import __version__, durability
 from caseus.access import Access
 from caseus.catalog import Catalog, Changes
 from caseus.config import Config
 from caseus.index import FirstFound, Index, Local
+from caseus.lists import ProjectList
 from caseus.names import NamePatterns
 from caseus.packages import PackageLists
 from caseus.passwords import Entry
@@ -30,17 +32,23 @@ from caseus.storage.filesystem import FilesystemStorage
 from caseus.upstreams import open_upstream
 from caseus.views import KeepRemoved, Kept, Only, Refreshing, Union
 
+if TYPE_CHECKING:
+    from caseus.export.live import LivePages, LiveTree
+
 MAIN = "main"
 _log = structlog.get_logger(__name__)
 _MOST_CACHE = 20 * 1024**3
+_LISTS_AT_START = 10
+"""Hundreds of lists that a start makes good; the rest is done when it serves."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostedIndex:
-    """A named index: what readers see of it, and what uploads go to."""
+    """A named index: what readers see of it, its list of projects, and what uploads go to."""
 
     name: str
     index: Index
+    list: ProjectList
     publisher: Publisher
     views: Mapping[str, Index]
     """By the segment of a URL: `refresh`, `norefresh`."""
@@ -58,10 +66,22 @@ class Site:
         access: Access,
         indexes: Mapping[str, HostedIndex],
         proxies: tuple[Proxy, ...],
+        live: LiveTree | None = None,
     ) -> None:
         self.config, self.catalog, self.store, self.access = config, catalog, store, access
         self.indexes: Mapping[str, HostedIndex] = MappingProxyType(dict(indexes))
         self.proxies = proxies
+        self._live = live
+
+    def publish(self) -> None:
+        """From now on the folder of `publish`, if there is one, is kept current; for a process that serves."""
+        if self._live is not None:
+            self._live.start()
+
+    def stop_publishing(self) -> None:
+        """What was not written yet is, soon."""
+        if self._live is not None:
+            self._live.halt()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -85,6 +105,8 @@ class Site:
 
     def retire(self) -> None:
         """Another site has taken this one's place on the same catalog: let go of what is its own."""
+        if self._live is not None:
+            self._live.stop()
         for proxy in self.proxies:
             proxy.close()
 
@@ -94,6 +116,7 @@ class Site:
         for proxy in self.proxies:
             proxy.clean()
         self.catalog.clear_claims()
+        self.catalog.written = self.catalog.listed  # after a power cut the lists may not be what was written
 
     def cache_tree(self, name: NormalizedName) -> str | None:
         """The tree of the first upstream that is asked for the name; None if none is."""
@@ -150,14 +173,35 @@ def _assemble(
     local = Local(catalog, store, MAIN, config.private)
     publisher = Publisher(catalog, store, MAIN, displaces=[proxy.tree for proxy in proxies], clock=clock)
     access = Access(catalog, open_reading=config.read == "all", clock=clock, listed=listed, before=before)
-    main = _hosted_index(config, local, proxies, publisher)
-    return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies))
+    main = _hosted_index(config, local, proxies, publisher, catalog)
+    return Site(config, catalog, store, access, {MAIN: main}, tuple(proxies), _live(config, catalog, local))
+
+
+def _live(config: Config, catalog: Catalog, local: Local) -> LiveTree | None:
+    """What is published here as static files, where somebody wants that."""
+    if config.publish is None:
+        return None
+    from caseus.export.live import LiveTree
+
+    if config.read != "all":
+        _log.warning("publish: whoever may read the folder reads this closed index", folder=str(config.publish))
+    return LiveTree(catalog, live_pages(config, catalog, local), config.publish)
+
+
+def live_pages(config: Config, catalog: Catalog, local: Local) -> LivePages:
+    """The page at the top is among them where its links are known."""
+    from caseus.export.live import LivePages
+
+    home = {"closed": config.read != "all", "proxied": bool(config.upstreams), "version": __version__}
+    told = home | {"base_url": config.public_url} if config.public_url is not None else None
+    return LivePages(catalog, local, local.tree, told)
 
 
 def _keep_lists(site: Site, lists: PackageLists) -> None:
     """From now on after each commit; first those that are behind."""
-    lists.catch_up()
+    lists.catch_up(_LISTS_AT_START)
     site.catalog.writer.after_commit = partial(_committed, lists, site.proxies)
+    site.catalog.writer.settle = lists.settle
 
 
 def _proxies(
@@ -180,7 +224,9 @@ def _proxies(
     )
 
 
-def _hosted_index(config: Config, local: Local, proxies: Sequence[Proxy], publisher: Publisher) -> HostedIndex:
+def _hosted_index(
+    config: Config, local: Local, proxies: Sequence[Proxy], publisher: Publisher, catalog: Catalog
+) -> HostedIndex:
     index = _compose(config, local, proxies)
     anew = _compose(config, local, [proxy.refreshing() for proxy in proxies])
     views = {
@@ -188,7 +234,8 @@ def _hosted_index(config: Config, local: Local, proxies: Sequence[Proxy], publis
         "norefresh": _compose(config, local, [proxy.resting() for proxy in proxies]),
     }
     signatures = Signatures(anew, [Fetching(*pair) for pair in zip(proxies, _limits(config), strict=True)])
-    return HostedIndex(MAIN, index, publisher, views, signatures)
+    names = ProjectList(catalog, MAIN, index, made_by=_made_by(config, proxies))
+    return HostedIndex(MAIN, index, names, publisher, views, signatures)
 
 
 def _limits(config: Config) -> list[NamePatterns]:
@@ -207,13 +254,18 @@ def _compose(config: Config, local: Local, proxies: Sequence[Proxy]) -> Index:
     return index
 
 
+def _made_by(config: Config, proxies: Sequence[Proxy]) -> str:
+    """What decides, besides the catalog, which names `_compose` lists."""
+    return repr([(proxy.tree, upstream.projects) for proxy, upstream in zip(proxies, config.upstreams, strict=True)])
+
+
 def _committed(lists: PackageLists, proxies: Sequence[Proxy], changes: Changes) -> None:
     """After each commit of this process, before it is answered."""
     for tree, name in changes:
         if tree == hosted_tree(MAIN):
             for proxy in proxies:
                 proxy.forget_absence(name)
-    lists.write(changes)
+    lists.write(changes, durable=False)
 
 
 def cache_limit(config: Config) -> int:

@@ -37,11 +37,9 @@ class Damage(msgspec.Struct, frozen=True):
 
 def count_files(catalog: Catalog) -> int:
     """How many times `verify` will say that it has seen a file, as far as a damaged catalog can tell."""
-    count = 0
     with suppress(CaseusError):
-        for _ in chain(catalog.all_hosted(), catalog.all_fetched()):
-            count += 1
-    return count
+        return catalog.count_files()
+    return 0
 
 
 def verify(
@@ -138,7 +136,7 @@ def compare(storage: Storage, key: str, sha256: str | None = None, size: int | N
 
 
 def _outdated(catalog: Catalog, lists: PackageLists) -> Iterator[Damage]:
-    for tree, project in catalog.hosted_changes(0):
+    for tree, project, _ in catalog.all_changes():
         if not lists.is_current(tree, project) and not catalog.alone(partial(lists.is_current, tree, project)):
             yield Damage("outdated", packages_key(tree, project), "it does not say what the catalog says")
 

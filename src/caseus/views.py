@@ -25,8 +25,8 @@ class Only:
     def knows(self, name: NormalizedName) -> bool:
         return self._patterns.match(name) and self._index.knows(name)
 
-    def projects(self) -> Iterator[NormalizedName]:
-        return (name for name in self._index.projects() if self._patterns.match(name))
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        return (name for name in self._index.projects(after) if self._patterns.match(name))
 
     def project(self, name: NormalizedName) -> Project:
         self._check(name)
@@ -55,8 +55,8 @@ class Union:
     def knows(self, name: NormalizedName) -> bool:
         return any(index.knows(name) for index in self._indexes)
 
-    def projects(self) -> Iterator[NormalizedName]:
-        merged = heapq.merge(*(index.projects() for index in self._indexes))
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        merged = heapq.merge(*(index.projects(after) for index in self._indexes))
         return (name for name, _ in itertools.groupby(merged))
 
     def project(self, name: NormalizedName) -> Project:
@@ -126,8 +126,8 @@ class Refreshing:
     def knows(self, name: NormalizedName) -> bool:
         return self._anew.knows(name)
 
-    def projects(self) -> Iterator[NormalizedName]:
-        return self._index.projects()
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        return self._index.projects(after)
 
     def project(self, name: NormalizedName) -> Project:
         return self._anew.project(name)
@@ -166,8 +166,8 @@ class KeepRemoved:
     def knows(self, name: NormalizedName) -> bool:
         return self._index.knows(name)
 
-    def projects(self) -> Iterator[NormalizedName]:
-        return self._index.projects()
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
+        return self._index.projects(after)
 
     def project(self, name: NormalizedName) -> Project:
         return self._index.project(name)

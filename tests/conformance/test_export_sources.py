@@ -140,7 +140,9 @@ def test_github_pages(pool: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[CaseusServer]:
-    with CaseusServer(tmp_path / "root") as server:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "caseus.toml").write_text('upstream = "none"\n')
+    with CaseusServer(tmp_path / "root", upstream=None) as server:
         for file in (WHEEL, SDIST, make_wheel("Acme.Lib", "1.0"), make_wheel("acme-lib", "1.1")):
             assert upload(server.url, *file, login=server.admin).status == 200
         yield server

@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from caseus.errors import Busy, Invalid, NotFound
-from caseus.export import Options, PackageList, Report, export
+from caseus.export import Options, PackageList, Report, classic, export, lists
 from caseus.storage.memory import MemoryStorage
 from support.exported import (
     STATE,
@@ -117,6 +117,38 @@ def test_the_tree_is_that_of_a_first_run(run: Callable[..., Report], tmp_path: P
         fresh = tmp_path / f"fresh-{number}"
         export(PackageList(tmp_path / "list"), fresh, Options(packages_url=URL, timestamp=False))
         assert read_tree(fresh) == tree
+
+
+def test_pages_of_the_changelog_that_did_not_change_are_left(
+    run: Callable[..., Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Little changes: one file's facts, one file more, one less, two that change places, the title."""
+    for module in (classic, lists):
+        monkeypatch.setattr(module, "PAGE_ENTRIES", 10)
+    chance = random.Random(7)
+    lines = many_lines(105, seed=8)
+    extra = many_lines(140, seed=8)[105:]
+    options: dict[str, Any] = {"timestamp": False, "compress": ("gz",)}
+    counts = []
+    for number in range(12):
+        before = [dict(line) for line in lines]
+        line = chance.choice(lines)
+        match number % 4:
+            case 0:
+                line["uploaded_by"] = f"somebody {number}"
+            case 1:
+                lines.append(extra.pop())
+            case 2:
+                lines.remove(line)
+            case 3:
+                line["upload_timestamp"] = chance.randrange(10**9, 2 * 10**9)
+        title = "My Private PyPI" if number < 10 else "Another title"
+        report = run(lines, previous=before if number else None, title=title, **options)
+        counts.append(report.written)
+        fresh = tmp_path / f"fresh-{number}"
+        export(PackageList(tmp_path / "list"), fresh, Options(packages_url=URL, title=title, **options))
+        assert read_tree(fresh) == read_tree(tmp_path / "tree")
+    assert counts[4] <= 2 * 5 + 1  # one page of the changelog, three of the project, and the lists
 
 
 def test_one_process_writes_what_many_write(run: Callable[..., Report], tmp_path: Path) -> None:
@@ -306,8 +338,8 @@ class Watched(MemoryStorage):
 
     steps = 0
 
-    def replace(self, key: str, source: BinaryIO) -> None:
-        super().replace(key, source)
+    def replace(self, key: str, source: BinaryIO, *, durable: bool = True) -> None:
+        super().replace(key, source, durable=durable)
         self.check()
 
     def delete(self, key: str) -> None:

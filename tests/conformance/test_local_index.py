@@ -104,7 +104,7 @@ class Alarm:
 
     project = open = knows
 
-    def projects(self) -> Iterator[object]:
+    def projects(self, after: str = "") -> Iterator[object]:
         return iter(())
 
 

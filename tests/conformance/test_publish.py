@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
 from packaging.utils import NormalizedName
 
-from caseus.catalog import Catalog
+from caseus.catalog import Catalog, holdings
 from caseus.errors import Busy, Conflict, Denied, Invalid, NotFound, Unavailable
 from caseus.index import Local
 from caseus.packages import Line, PackageLists
@@ -25,6 +28,7 @@ from support.packages import make_sdist, make_wheel, metadata, sha256
 
 MAIN = "files/main"
 ACME = NormalizedName("acme")
+CONTENT = {"": b"# a module\n", "large": Random(1).randbytes(2 << 20)}
 SIGNATURE = b"-----BEGIN PGP SIGNATURE-----\n\nabcd\n-----END PGP SIGNATURE-----\n"
 
 
@@ -237,26 +241,155 @@ def put(store: Storage, key: str, data: bytes) -> None:
     staged.close()
 
 
-@pytest.mark.parametrize("step", ["sync", "commit", "publish"])
+@pytest.mark.parametrize("step", ["link", "sync", "publish", "large link", "large sync", "large publish"])
 def test_an_upload_that_fails_at_a_step_leaves_the_name_free_at_once(
-    publisher: Publisher, catalog: Catalog, local: Local, monkeypatch: pytest.MonkeyPatch, step: str
+    publisher: Publisher,
+    catalog: Catalog,
+    local: Local,
+    store: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
 ) -> None:
-    wheel, data = make_wheel("acme", "1.0")
+    size, _, step = step.rpartition(" ")
+    wheel, data = make_wheel("acme", "1.0", content=CONTENT[size])
     _, other = make_wheel("acme", "1.0", content=b"# another build\n")
 
     def fail(*_: object, **__: object) -> None:
         raise Unavailable("no space left", kind="full")
 
     probe = publisher.stage()
-    target: object = catalog if step == "publish" else type(probe)
+    target: object = {"link": type(probe), "sync": type(store), "publish": holdings}[step]
     probe.close()
     with monkeypatch.context() as broken:
-        broken.setattr(target, step, fail)
+        broken.setattr(target, "put" if step == "publish" else step, fail)
         with pytest.raises(Unavailable):
             upload(publisher, wheel, data)
     assert catalog.hosted_files(MAIN, "acme") == []
     assert upload(publisher, wheel, other) == "published"
     assert read(local, wheel) == other
+
+
+@pytest.mark.parametrize("size", ["", "large"])
+def test_bytes_that_the_disk_may_have_lost_are_sent_to_it_again(
+    publisher: Publisher, local: Local, store: Storage, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    """A disk tells once that it failed. A try that met that leaves its bytes under the name, and no fact."""
+    wheel, data = make_wheel("acme", "1.0", content=CONTENT[size])
+    lost: list[str] = []
+
+    def fail(_: object, keys: Iterable[str], *, beside: bool) -> None:
+        lost.extend(keys)
+        raise Unavailable("the store can't write a file: Input/output error", kind="local")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "sync", fail)
+        with pytest.raises(Unavailable):
+            upload(publisher, wheel, data)
+    assert lost == [f"{MAIN}/acme/{wheel}", f"{MAIN}/acme/{wheel}.metadata"]
+    synced: list[list[str]] = []
+    monkeypatch.setattr(type(store), "sync", lambda _, keys, *, beside: synced.append(list(keys)))
+    assert upload(publisher, wheel, data) == "published"
+    assert synced == [lost] and read(local, wheel) == data
+    if isinstance(store, FilesystemStorage):
+        (aside,) = (store.root / ".orphans").iterdir()
+        assert aside.read_bytes() == data and not store.path(lost[0]).samefile(aside)
+
+
+@pytest.mark.parametrize("size", ["", "large"])
+def test_no_fact_is_written_before_its_bytes_are_durable(
+    publisher: Publisher, catalog: Catalog, store: Storage, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    wheel, data = make_wheel("acme", "1.0", content=CONTENT[size])
+    done: list[set[str]] = []
+    sync = store.sync
+
+    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+        found = set(keys)
+        sync(found, beside=beside)
+        assert catalog.hosted_files(MAIN, "acme") == []
+        done.append({key.rpartition("/")[2] for key in found})
+
+    monkeypatch.setattr(store, "sync", watched_sync)
+    assert upload(publisher, wheel, data, SIGNATURE) == "published"
+    assert done == [{wheel, f"{wheel}.metadata", f"{wheel}.asc"}]
+
+
+def test_uploads_that_wait_together_share_the_waits_for_the_disk_and_no_fault(
+    publisher: Publisher, catalog: Catalog, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is refused by its name's use, and its neighbours of the same transaction are not."""
+    wheels = [make_wheel(name, "1.0") for name in ("acme", "brie", "comte")]
+    assert upload(publisher, *wheels[1], name="brie") == "published"
+    synced: list[set[str]] = []
+    sync = store.sync
+
+    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+        found = set(keys)
+        sync(found, beside=beside)
+        synced.append({key.rpartition("/")[2] for key in found})
+
+    monkeypatch.setattr(store, "sync", watched_sync)
+    wheels[1] = make_wheel("brie", "1.0", content=b"# another build\n")
+    with ThreadPoolExecutor(len(wheels)) as pool, together(catalog, len(wheels)):
+        tries = [pool.submit(upload, publisher, *wheel, name=wheel[0].split("-")[0]) for wheel in wheels]
+    assert [type(each.exception()) for each in tries] == [type(None), Conflict, type(None)]
+    assert synced == [{name + ending for name, _ in (wheels[0], wheels[2]) for ending in ("", ".metadata")}]
+    assert catalog.check_journal() == []
+
+
+def test_what_waits_beside_an_upload_whose_bytes_the_disk_refuses_is_written(
+    publisher: Publisher, catalog: Catalog, local: Local, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wheel, data), (old, old_data) = make_wheel("acme", "1.0"), make_wheel("brie", "1.0")
+    assert upload(publisher, old, old_data, name="brie") == "published"
+
+    def fail(*_: object, **__: object) -> None:
+        raise Unavailable("the store can't write a file: Input/output error", kind="local")
+
+    with monkeypatch.context() as broken, ThreadPoolExecutor(2) as pool:
+        broken.setattr(type(store), "sync", fail)
+        with together(catalog, 2):
+            refused = pool.submit(upload, publisher, wheel, data)
+            yanked = pool.submit(publisher.yank, publisher.select(old), "old", "mia")
+        assert isinstance(refused.exception(), Unavailable)
+        yanked.result()
+    assert [file.yanked for file in catalog.hosted_files(MAIN, "brie")] == ["old"]
+    assert catalog.hosted_files(MAIN, "acme") == [] and catalog.check_journal() == []
+    assert upload(publisher, wheel, data) == "published"
+    assert read(local, wheel) == data
+
+
+def test_a_claim_that_ran_out_is_taken_over_and_its_owner_told(
+    publisher: Publisher, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel, data = make_wheel("acme", "1.0")
+    with monkeypatch.context() as early:
+        early.setattr(catalog.writer, "_clock", lambda: 1000.0)
+        catalog.claim(MAIN, "acme", wheel, sha256="0" * 64, owner="slow").result()
+    assert upload(publisher, wheel, data) == "published"
+    with pytest.raises(Busy):
+        catalog.with_claim(MAIN, wheel, "slow", lambda: None)
+
+
+@contextmanager
+def together(catalog: Catalog, jobs: int) -> Iterator[None]:
+    """What is submitted inside, so many jobs, comes into one transaction: the writer is kept busy until all wait."""
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(_: object) -> None:
+        begun.set()
+        assert go.wait(30)
+
+    writer = catalog.writer
+    busy = writer.submit(wait)
+    assert begun.wait(30)
+    yield
+    end = time.monotonic() + 30
+    while writer._queue.qsize() < jobs and time.monotonic() < end:
+        time.sleep(0.001)
+    assert writer._queue.qsize() == jobs
+    go.set()
+    busy.result()
 
 
 def test_uploads_of_one_name_at_once_have_one_winner(publisher: Publisher, local: Local) -> None:
@@ -368,3 +501,23 @@ def test_where_uploaders_are_named_nobody_else_uploads(
     catalog.change_uploaders(MAIN, "acme", remove=["bob"], actor="test")
     assert upload(publisher, *make_wheel("acme", "4.0"), actor="mia") == "published"
     assert local.project(ACME).versions == ("1.0", "2.0", "3.0", "4.0")
+
+
+def test_folders_are_synced_until_something_durable_lies_in_them(
+    publisher: Publisher, store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside_something: list[bool] = []
+    sync = store.sync
+
+    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+        beside_something.append(beside)
+        sync(keys, beside=beside)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "sync", lambda *_, **__: (_ for _ in ()).throw(OSError("lost")))
+        with pytest.raises(OSError, match="lost"):
+            upload(publisher, *make_wheel("acme", "0.9"))
+    monkeypatch.setattr(store, "sync", watched_sync)
+    for name, version in (("acme", "1.0"), ("acme", "2.0"), ("other", "1.0")):
+        upload(publisher, *make_wheel(name, version), name=name)
+    assert beside_something == [False, True, False]

@@ -120,6 +120,18 @@ class TestAppearing:
         extras = {damage.key for damage in watched.damages() if damage.kind == "extra"}
         assert {f"{TREE}/acme/{egg.name}", f"{TREE}/other/{ONE[0]}", f"{TREE}/Acme_App/{spelt.name}"} <= extras
 
+    def test_a_file_beside_the_folders(self, watched: Watched, log: Log) -> None:
+        """Where pypiserver has its files, all in one folder."""
+        watched.copy(".", ONE)
+        until(lambda: told(log, "folder.not_published"))
+        [each] = told(log, "folder.not_published")
+        assert (each["project"], each["reason"]) == (ONE[0], "a file belongs into the folder of its project")
+        past(watched)
+        assert watched.listed("acme") == []
+        (watched.root / TREE / ONE[0]).unlink()
+        watched.folder("Spelt").mkdir()
+        until(lambda: len(told(log, "folder.not_published")) == 2)
+
     def test_a_name_that_another_project_has(self, watched: Watched, log: Log) -> None:
         """An sdist from before PEP 625, whose name can be read as one of two projects."""
         name, data = "acme-1.0-1.tar.gz", make_sdist("acme", "1.0.post1")[1]
@@ -553,6 +565,23 @@ class TestStart:
             past(restored)
             assert restored.rows("acme")[ONE[0]].uploaded == LONG_AGO
             assert ("touch", "folder") not in restored.journal("acme")
+
+    def test_times_that_a_copy_lost(self, watched: Watched, tmp_path: Path) -> None:
+        """Of a backup that was made before the file was touched, and of a folder that was copied without times."""
+        watched.copy("acme", ONE)
+        until(lambda: watched.listed("acme") and not watched.damages())
+        assert run_cli("backup", tmp_path / "backup", "--root", watched.root).returncode == 0
+        os.utime(watched.folder("acme") / ONE[0], (0, LONG_AGO))
+        until(lambda: watched.rows("acme")[ONE[0]].uploaded == LONG_AGO and not watched.damages())
+        assert run_cli("backup", tmp_path / "backup", "--root", watched.root).returncode == 0
+        assert run_cli("restore", tmp_path / "backup", "--root", tmp_path / "restored").returncode == 0
+        shutil.copytree(watched.root / "files", tmp_path / "copied" / "files", copy_function=shutil.copyfile)
+        assert run_cli("reindex", "--yes", "--root", tmp_path / "copied").returncode == 0
+        for root in (tmp_path / "restored", tmp_path / "copied"):
+            with Watched(root) as again:
+                past(again)
+                assert again.rows("acme")[ONE[0]].uploaded == LONG_AGO
+                assert (again.folder("acme") / ONE[0]).stat().st_mtime == LONG_AGO
 
     def test_one_watches_and_another_takes_over(self, watched: Watched, log: Log) -> None:
         other = Watched(watched.root).start()

@@ -23,7 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from caseus import publish as publishing
 from caseus.catalog import Catalog, migration, schema
+from caseus.cli import quiet_logs
 from caseus.names import normalize
 from caseus.publish import Publisher
 from caseus.site import MAIN, Site, build
@@ -139,6 +141,8 @@ def publish(publisher: Publisher, name: str, version: str, filename: str, data: 
 
 
 def upload(job: dict[str, Any], steps: Steps) -> None:
+    if job.get("claims"):
+        publishing.SMALL = -1
     site = site_of(job)
     steps.arm()
     data = Path(job["file"]).read_bytes()
@@ -203,6 +207,32 @@ def restore(job: dict[str, Any], steps: Steps) -> None:
     assert not damages, damages
 
 
+def export(job: dict[str, Any], steps: Steps) -> None:
+    """Static files of the list beside the tree; three rows make a page of the changelog."""
+    from caseus.export import Options, PackageList, classic, exporting, lists
+
+    for module in (classic, lists):
+        setattr(module, "PAGE_ENTRIES", 3)  # noqa: B010  (a constant)
+    folder = Path(job["root"])
+    options = Options(packages_url="../../pool/", timestamp=False, simple_json=True, compress=tuple(job["compress"]))
+    steps.arm()
+    exporting.export(
+        PackageList(folder / job["list"]), folder / "tree", options, atomic=job["atomic"], jobs=1, clock=lambda: 0
+    )
+    steps.say("exported")
+
+
+def publish_pages(job: dict[str, Any], steps: Steps) -> None:
+    """What a server that is started and stopped writes into the folder of `publish`; `root` has both."""
+    folder = Path(job["root"])
+    site = build(make_config(folder / "index", publish=folder / "tree", public_url="https://pkgs.example.com/"))
+    steps.arm()
+    with quiet_logs():  # stdout is for outcomes
+        site.publish()
+        site.close()
+    steps.say("published")
+
+
 JOBS = {
     "upload": upload,
     "start": start,
@@ -211,6 +241,8 @@ JOBS = {
     "reindex": reindex,
     "backup": backup,
     "restore": restore,
+    "export": export,
+    "publish": publish_pages,
 }
 
 
@@ -248,7 +280,8 @@ def run(job: dict[str, Any], pipe: int) -> None:
 
 def warm_up() -> None:
     """What takes time is done once, before anything is forked: imports, and compiling statements."""
-    importlib.import_module("alembic.command")
+    for module in ("alembic.command", "caseus.export.live", "caseus.export.exporting"):
+        importlib.import_module(module)
     with tempfile.TemporaryDirectory() as folder:
         site = build(make_config(Path(folder), upstreams=("http://127.0.0.1:9/simple/",)))
         publish(site.indexes[MAIN].publisher, "acme", "1.0", *make_wheel("acme", "1.0"))

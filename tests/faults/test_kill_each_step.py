@@ -88,6 +88,7 @@ def orphans_in_the_way(root: Path, upstream: FakeUpstream) -> None:
     (folder / f"{OTHER[0]}.metadata").write_bytes(b"of another build")
 
 
+@pytest.mark.parametrize("claims", [False, True], ids=["at-once", "with-a-claim"])
 @pytest.mark.parametrize("alone", [True, False], ids=["then-a-start", "beside-a-living-one"])
 @pytest.mark.parametrize("before", [empty, with_more_of_it, fetched_before, orphans_in_the_way])
 def test_upload(
@@ -97,7 +98,9 @@ def test_upload(
     figures: Figures,
     before: Callable[[Path, FakeUpstream], None],
     alone: bool,
+    claims: bool,
 ) -> None:
+    """`claims`: as a large file is published, which nobody else waits for."""
     template = memory / "template"
     before(template, upstream)
     wheel = memory / MINE[0]
@@ -105,8 +108,9 @@ def test_upload(
 
     def upload(root: Path, step: int, torn: bool) -> Outcome:
         return worker.run(
-            "upload", root, step, torn=torn, upstreams=[upstream.url], file=wheel, name="acme", version="2.0"
-        )
+            "upload", root, step, torn=torn, upstreams=[upstream.url], file=wheel, name="acme", version="2.0",
+            claims=claims,
+        )  # fmt: skip
 
     def upload_beside(root: Path, step: int, torn: bool) -> Outcome:
         clock = Clock()

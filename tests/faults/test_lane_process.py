@@ -131,6 +131,8 @@ def is_listening(server: CaseusServer) -> bool:
         socket.create_connection(("127.0.0.1", server.port), timeout=5).close()
     except ConnectionRefusedError:
         return False
+    except ConnectionResetError:  # closed while this connection waited to be accepted
+        pass
     return True
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from caseus import publish
 from caseus.catalog import Catalog, hosted
 from caseus.errors import Busy, Conflict
 from caseus.publish import Publisher
@@ -50,13 +51,16 @@ def dying(step: object, name: str, before: bool, chance: float) -> None:
 def main(root: Path, seconds: float, seed: int) -> None:
     random.seed(seed)
     hosted.LEASE = LEASE
-    catalog, _, publisher = open_publisher(root)
+    if seed % 2:
+        publish.SMALL = -1  # with a claim, as large files have it, beside others that publish at once
+    catalog, store, publisher = open_publisher(root)
     probe = publisher.stage()
-    dying(type(probe), "sync", True, 0.02)
-    dying(type(probe), "sync", False, 0.02)
-    dying(type(probe), "commit", False, 0.02)
-    dying(catalog, "publish", True, 0.02)
-    dying(catalog, "publish", False, 0.02)
+    dying(catalog, "claim", False, 0.01)
+    dying(type(probe), "link", True, 0.05)
+    dying(type(probe), "link", False, 0.05)
+    dying(store, "sync", False, 0.05)
+    dying(catalog, "publish", True, 0.05)
+    dying(catalog, "publish", False, 0.05)
     probe.close()
     end = time.monotonic() + seconds
     with open(root / "acknowledged", "a") as log:

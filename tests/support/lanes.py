@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from caseus.catalog import hosted
+from caseus.catalog import HostedFile, holdings
 from caseus.catalog.writer import Transaction
 from caseus.server.access_log import AccessLog
 from caseus.server.http import Protocol
@@ -138,7 +138,7 @@ def lane_world(
         stack.callback(site.close)
         site.catalog.add_user("mia", password_hash=site.access.passwords.hash(PASSWORD), admin=False, actor="test")
         app = create_app(site)
-        lane = Lane(app, AccessLog(None))
+        lane = Lane(app, AccessLog(None, app.metrics))
         limited = cast(type[Protocol], type("Limited", (Protocol,), {"limits": limits}))
         protocol = limited.for_at_most(limits.connections, lane)
         served: dict[str, Any] = {"http": protocol, "loop": "uvloop", "timeout_keep_alive": int(limits.idle_seconds)}
@@ -163,11 +163,11 @@ def shorter(**limits: Any) -> Limits:
 def many_files(transaction: Transaction) -> None:
     """A project whose page is too long for one piece."""
     for number in range(16_000):
-        row = {
+        row: dict[str, Any] = {
             "tree": "files/main", "filename": f"many-{number}-py3-none-any.whl", "project": "many",
             "version": str(number), "sha256": f"{number:064x}", "size": 1, "md5": "0" * 32, "blake2b_256": "0" * 64,
             "uploaded": 0.0, "uploader": "mia", "requires_python": ">=3.9", "metadata_sha256": None, "has_sig": False,
             "yanked": None,
         }  # fmt: skip
-        transaction.execute(hosted._insert, row)
-    transaction.change("files/main", "many")
+        holdings.put(transaction, HostedFile(**row))
+    transaction.change("files/main", "many", listed=True)

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from packaging.utils import NormalizedName
 
 from caseus.access import RIGHTS, Principal
+from caseus.catalog.rows import Totals
 from caseus.checks.form import Form
 from caseus.config import Config
 from caseus.errors import Denied, NotFound
 from caseus.model import Project, Validity
+from caseus.render import JSON, ContentType, list_html, list_json
 from caseus.storage import Blob, Staged, State
 from caseus.storage.blobs import BytesBlob, resolve_range
 from caseus.storage.memory import MemoryStorage
@@ -34,7 +36,7 @@ def make_config(root: Path, **changes: Any) -> Config:
         "union": (), "keep_removed": False, "private": (), "watch": False,
         "read": "all", "max_file_bytes": 1 << 20, "cache_bytes": 1 << 30, "grace": 1.0, "public_url": None,
         "trusted_proxies": (), "workers": 1, "bind": (), "bind_mode": 0o660, "tls_cert": None, "tls_key": None,
-        "passwd": None, "max_clients": None, "no_fsync": False, "http2": False,
+        "passwd": None, "publish": None, "max_clients": None, "no_fsync": False, "http2": False,
     }  # fmt: skip
     told = [{"url": told} if isinstance(told, str) else told for told in changes.pop("upstreams", ())]
     changes["upstreams"] = tuple(UpstreamConfig(**each) for each in told)
@@ -47,6 +49,7 @@ class ScriptedCatalog:
     def __init__(self) -> None:
         self.now = NOW
         self.number = 1
+        self.names = 1
         self.projects: dict[tuple[str, str], int] = {}
         self.asked = 0
         self.looked = 0
@@ -57,6 +60,9 @@ class ScriptedCatalog:
 
     def serial(self) -> int:
         return self.number
+
+    def names_serial(self) -> int:
+        return self.names
 
     def changed_since(self, serial: int, most: int) -> list[tuple[str, str, int]]:
         self.looked += 1
@@ -75,11 +81,20 @@ class ScriptedCatalog:
             raise self.broken
         return False
 
+    def totals(self, tree: str) -> Totals:
+        """Of two projects."""
+        return Totals(
+            projects=2, files=3000, bytes=1, tombstones=0, last_upload=None, fetched_files=0, users=1, tokens=0,
+            journal_entries=1,
+        )  # fmt: skip
+
     def alias(self, path: str) -> str | None:
         return None
 
     def change(self, tree: str, name: str) -> None:
         self.number += 1
+        if (tree, name) not in self.projects:
+            self.names = self.number
         self.projects[tree, name] = self.number
 
 
@@ -97,7 +112,7 @@ class ScriptedIndex:
     def knows(self, name: NormalizedName) -> bool:
         return name in self.known
 
-    def projects(self) -> Iterator[NormalizedName]:
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
         self.asked.append("")
         return iter(sorted(cast(Any, self.known)))
 
@@ -121,6 +136,20 @@ class ScriptedIndex:
             blob.sha256 = hashlib.sha256(found).hexdigest()
             return blob
         return found(start, stop)
+
+
+class ScriptedList:
+    """The list of a ScriptedIndex, as `caseus.lists.ProjectList` gives short ones."""
+
+    def __init__(self, index: ScriptedIndex) -> None:
+        self._index = index
+
+    def is_huge(self) -> bool:
+        return False
+
+    def body(self, content_type: ContentType) -> bytes:
+        names = self._index.projects()
+        return list_json(names) if content_type == JSON else list_html(names)
 
 
 class FillingBlob:
@@ -199,6 +228,8 @@ class Published:
 class ScriptedPublisher:
     """Keeps what is published; `outcome` is returned or raised."""
 
+    tree = "files/main"
+
     def __init__(self) -> None:
         self.outcome: Literal["published", "unchanged"] | Exception = "published"
         self.published: list[Published] = []
@@ -275,6 +306,7 @@ class Hosted:
 
     name: str
     index: ScriptedIndex
+    list: ScriptedList
     publisher: ScriptedPublisher
     views: Mapping[str, ScriptedIndex] = field(default_factory=dict)
 
@@ -298,4 +330,4 @@ class Doubles:
 
     @property
     def indexes(self) -> Mapping[str, Hosted]:
-        return {"main": Hosted("main", self.index, self.publisher)}
+        return {"main": Hosted("main", self.index, ScriptedList(self.index), self.publisher)}

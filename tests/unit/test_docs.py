@@ -17,10 +17,12 @@ import msgspec
 import pytest
 from cyclopts import App
 
-from caseus import access, config, logins, verify
+from caseus import access, cli, config, logins, verify
 from caseus.catalog import schema
 from caseus.cli.app import app
+from caseus.cli.export import parser as export_parser
 from caseus.doctor import CHECKS
+from caseus.export.entries import Entry
 from caseus.importers.report import Outcome
 from caseus.keys import KEYS
 from caseus.packages import Line
@@ -195,10 +197,14 @@ def commands(tree: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 COMMANDS = dict(commands(app))
+EXPORT = ("export",)
 
 
 def flags(command: App) -> set[str]:
     """As they are spelled in the docs."""
+    if command is COMMANDS[EXPORT]:  # it has a parser of its own
+        actions = export_parser()._actions
+        return {name for action in actions for name in action.option_strings if name.startswith("--")} - {"--help"}
     arguments = command.assemble_argument_collection()
     return {name for argument in arguments for name in argument.names if name.startswith("--")}
 
@@ -230,7 +236,7 @@ def test_every_flag_is_in_the_reference(words: tuple[str, ...]) -> None:
 def test_every_argument_is_in_the_headings(words: tuple[str, ...]) -> None:
     heading = next(h for h in headings(REFERENCE) if h.startswith(f"`caseus {' '.join(words)}"))
     named = re.findall(r"[A-Z]+", heading)
-    arguments = COMMANDS[words].assemble_argument_collection()
+    arguments = COMMANDS[words].assemble_argument_collection() if words != EXPORT else []
     assert named == [each.names[0] for each in arguments if re.match(r"[A-Z]", each.names[0])]
 
 
@@ -251,7 +257,10 @@ def shell_commands(text: str) -> Iterator[list[str]]:
 def test_shell_lines_are_commands(page: Path) -> None:
     """Whole lines: command, arguments, flags and the values of choices."""
     for words in shell_commands(page.read_text()):
-        app.parse_args(words, exit_on_error=False, print_error=False)
+        if words[:1] == list(EXPORT):
+            export_parser().parse_args(words[1:])
+        else:
+            app.parse_args(words, exit_on_error=False, print_error=False)
 
 
 def test_there_are_shell_lines() -> None:
@@ -394,6 +403,23 @@ def test_checks_of_the_doctor_are_in_the_reference() -> None:
 def test_packages_jsonl_is_in_the_reference() -> None:
     keys = [coded(row[0]) for row in table(REFERENCE, "packages.jsonl")]
     assert keys == [field.encode_name for field in msgspec.structs.fields(Line)]
+
+
+def test_lines_of_lists_are_in_the_reference() -> None:
+    keys = [coded(row[0]) for row in table(REFERENCE, "Lines of a list")]
+    assert keys == [field.encode_name for field in msgspec.structs.fields(Entry)]
+
+
+def test_the_example_tree_is_what_is_made_of_its_list(tmp_path: Path) -> None:
+    """Its command stands in the reference."""
+    (line,) = [words for words in shell_commands(REFERENCE) if "docs/example/tree" in words]
+    assert cli.run([str(TOP / word) if word == line[2] else word for word in line[:-1]] + [str(tmp_path)]) == 0
+    (tmp_path / "caseus-export.state").unlink()
+    made, kept = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path, TOP / "docs" / "example" / "tree")
+    )
+    assert made == kept
 
 
 def test_the_journal_is_in_the_reference() -> None:

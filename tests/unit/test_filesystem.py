@@ -227,7 +227,7 @@ class Calls:
             if name == "fsync":
                 path = Path(os.readlink(f"/proc/self/fd/{args[0]}"))
                 folder = path.relative_to(self.root).as_posix()
-                self.made.append(f"fsync {'staged' if path.is_file() else folder}")
+                self.made.append(f"fsync {'file' if path.is_file() else folder}")
             else:
                 self.made.append(name)
             return real(*args, **kwargs)
@@ -241,10 +241,33 @@ def test_commit_syncs_the_file_then_names_it_then_syncs_the_folders(
     calls = Calls(monkeypatch, store.root)
     put(store, "files/main/a.whl", b"x")
     folders = ["fsync files/main", "fsync files", "fsync ."]
-    assert calls.made == ["fsync staged", "link", *folders, "unlink", "unlink"]
+    assert calls.made == ["fsync file", "link", *folders, "unlink", "unlink"]
     calls.made.clear()
     put(store, "files/main/a.whl", b"x")
-    assert calls.made == ["fsync staged", "link", *folders, "unlink", "unlink"], "also for what another one linked"
+    assert calls.made == ["fsync file", "link", *folders, "unlink", "unlink"], "also for what another one linked"
+
+
+def test_what_was_linked_is_synced_with_everything_above_it(
+    store: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch, store.root)
+    keys = ["files/main/p/a.whl.metadata", "files/main/p/a.whl"]
+    for key in keys:
+        staged = store.stage()
+        staged.write(key.encode())
+        staged.link(key)
+        staged.close()
+    assert calls.made == ["link", "unlink", "unlink"] * 2
+    calls.made.clear()
+    store.sync(keys)  # at once, in any order
+    above = ["fsync files/main/p", "fsync files/main", "fsync files", "fsync ."]
+    assert sorted(calls.made) == sorted(["fsync file"] * 2 + above)
+    calls.made.clear()
+    store.sync(keys, beside=True)
+    assert sorted(calls.made) == sorted(["fsync file"] * 2 + above[:1])
+    calls.made.clear()
+    store.sync([*keys, "files/main/q/absent.whl"])
+    assert sorted(calls.made) == sorted(["fsync file"] * 2 + above)
 
 
 def test_a_sync_before_commit_is_not_repeated(store: FilesystemStorage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,21 +276,21 @@ def test_a_sync_before_commit_is_not_repeated(store: FilesystemStorage, monkeypa
     staged.write(b"x")
     staged.sync()
     staged.commit("a.whl")
-    assert calls.made == ["fsync staged", "link", "fsync .", "unlink"]
+    assert calls.made == ["fsync file", "link", "fsync .", "unlink"]
     staged.close()
     again = store.stage()
     again.sync()
     again.write(b"x")
     calls.made.clear()
     again.commit("b.whl")
-    assert calls.made[0] == "fsync staged", "what was written since needs another"
+    assert calls.made[0] == "fsync file", "what was written since needs another"
     again.close()
 
 
 def test_replace_and_set_aside_and_delete_sync_too(store: FilesystemStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls(monkeypatch, store.root)
     store.replace("p/list", io.BytesIO(b"x"))
-    assert calls.made == ["fsync staged", "rename", "fsync p", "fsync .", "unlink"]
+    assert calls.made == ["fsync file", "rename", "fsync p", "fsync .", "unlink"]
     calls.made.clear()
     store.set_aside("p/list", "0" * 64)
     assert calls.made == ["rename", "fsync .orphans", "fsync .", "fsync p", "fsync ."]

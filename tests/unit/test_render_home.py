@@ -68,3 +68,15 @@ def test_what_comes_in_is_escaped() -> None:
     page = text(base_url='https://x/"><script>/', index="<b>")
     assert "<script" not in page
     assert "<b>" not in page
+
+
+@pytest.mark.parametrize(
+    ("projects", "files", "told"),
+    [
+        (0, 0, "Nothing is published here yet."),
+        (1, 1, "Published here: 1 project with 1 file."),
+        (2, 3000, "Published here: 2 projects with 3,000 files."),
+    ],
+)
+def test_the_page_tells_how_much_there_is(projects: int, files: int, told: str) -> None:
+    assert f"<p>{told}</p>" in text(projects=projects, files=files)

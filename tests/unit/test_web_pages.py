@@ -21,7 +21,7 @@ from caseus.web.negotiate import Coding
 from caseus.web.pages import Key, Pages, page_answer
 from caseus.web.ready import Ready, make_ready, make_variant
 from caseus.web.threads import Threads
-from support.web import ScriptedCatalog, ScriptedIndex
+from support.web import ScriptedCatalog, ScriptedIndex, ScriptedList
 
 TREE = "files/main"
 KEY = Key("main", "acme", JSON)
@@ -34,8 +34,15 @@ class World:
     def __init__(self, limit: int = 1 << 20) -> None:
         self.catalog, self.index, self.threads = ScriptedCatalog(), ScriptedIndex(), Threads()
         clock = self.catalog.clock
-        judge = Judge(self.catalog, clock)
-        self.pages = Pages(self.catalog, {"main": self.index}, self.threads, judge=judge, clock=clock, limit=limit)
+        self.pages = Pages(
+            self.catalog,
+            {"main": self.index},
+            self.threads,
+            lists={"main": ScriptedList(self.index).body},
+            judge=Judge(self.catalog, clock),
+            clock=clock,
+            limit=limit,
+        )
         self.publish("acme", "acme-1.zip")
 
     def publish(self, name: str, *filenames: str, until: float | None = None) -> None:
@@ -116,6 +123,16 @@ def test_the_list_follows_every_change() -> None:
         assert mark == "miss"
         assert b"zope" in ready.body
         assert newer.etag != older.etag
+
+    run(scenario)
+
+
+def test_the_list_stays_while_no_name_comes_or_goes() -> None:
+    async def scenario(world: World) -> None:
+        _, older, _ = await world.pages.get(LIST)
+        world.publish("acme", "acme-1.zip", "acme-2.zip")
+        assert world.pages.at_once(LIST) is None  # that takes a question
+        assert await world.pages.get(LIST) == (world.pages.at_once(LIST), older, "hit")
 
     run(scenario)
 

@@ -122,7 +122,8 @@ def test_a_request_that_is_cut_by_the_end_of_the_server_is_told_so(tmp_path: Pat
         async def send(message: Message) -> None:
             sent.append(message)
 
-        receive, left = receiving()
+        head = b'--x\r\nContent-Disposition: form-data; name="content"; filename="a-1.zip"\r\n\r\n'
+        receive, left = receiving(piece(head + bytes(1 << 18)))
         scope = {
             "type": "http", "method": "POST", "path": "/legacy/", "raw_path": b"/legacy/", "query_string": b"",
             "headers": [(b"authorization", b"Basic bWlh"), (b"content-type", b"multipart/form-data; boundary=x")],

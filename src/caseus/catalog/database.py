@@ -72,6 +72,15 @@ class Database:
     def listed(self, serial: int) -> None:
         self._serial.listed = serial
 
+    @property
+    def written(self) -> int:
+        """The serial up to which the lists are written, though a power cut may still undo that."""
+        return self._serial.written
+
+    @written.setter
+    def written(self, serial: int) -> None:
+        self._serial.written = serial
+
     def serial(self) -> int:
         """The number that grows with every change of what readers see; costs 0.1 us."""
         return self._serial.serial
@@ -106,6 +115,7 @@ class Database:
         self._serial.users = self.counter("users")
         if self._serial.listed > number:
             self._serial.listed = 0  # the catalog is older than its lists: a restored backup
+            self._serial.written = 0
 
     def watch_serial(self) -> None:
         """Look ten times a second, until the catalog is closed, for what `adopt_serial` makes good.
@@ -118,6 +128,10 @@ class Database:
     def counter(self, name: str) -> int:
         row = self._row(_counter, name=name)
         return int(row["value"]) if row else 0
+
+    def identity(self) -> int:
+        """A number that a catalog keeps from when it is made; copies of it have the same."""
+        return self.counter("identity")
 
     def project_serial(self, tree: str, name: str) -> int:
         """The serial of the project's last visible change, 0 if the tree never had it."""

@@ -12,7 +12,7 @@ import zstandard
 from sqlalchemy import BindParameter, and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from caseus.catalog import schema, sql
+from caseus.catalog import holdings, schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import FetchedFile, UpstreamPage
 from caseus.catalog.writer import Transaction
@@ -144,7 +144,7 @@ class Fetched(Database):
             times = {"etag": page.etag, "fetched": page.fetched, "until": page.until}
             transaction.execute(_save_page, {"tree": tree, "project": name, "body": body} | times)
             if before is None or before["body"] != body:
-                return msgspec.structs.replace(page, serial=transaction.change(tree, name))
+                return msgspec.structs.replace(page, serial=transaction.change(tree, name, listed=True))
             return msgspec.structs.replace(page, serial=self.project_serial(tree, name))
 
         return self.writer.write(job)
@@ -159,7 +159,7 @@ class Fetched(Database):
 
         def job(transaction: Transaction) -> None:
             if transaction.execute(_drop_page, {"tree": tree, "name": name}):
-                transaction.change(tree, name)
+                transaction.change(tree, name, listed=False)
 
         self.writer.write(job)
 
@@ -186,6 +186,7 @@ class Fetched(Database):
             if known.sha256 is not None and known.sha256 != sha256:
                 raise Conflict(f"{filename} has other bytes than when it was first fetched")
             transaction.add("cache", size - ((known.size or 0) if known.stored else 0))
+            holdings.count(transaction, "files", tree, 0 if known.stored else 1)
             seen = {"sha256": sha256, "size": size, "stored": True, "used": transaction.now}
             transaction.execute(_save_file, row | seen | ({"modified": modified} if modified is not None else {}))
             if known.sha256 is None:
@@ -259,6 +260,7 @@ class Fetched(Database):
             if known.stored:
                 transaction.execute(_set_evicted, {"tree": tree, "name": name, "filename": filename})
                 transaction.add("cache", -(known.size or 0))
+                holdings.count(transaction, "files", tree, -1)
 
         self.writer.write(job)
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, desc, select
+from sqlalchemy import bindparam, func, select
 
 from caseus.catalog import schema, sql
 from caseus.catalog.rows import JournalEntry
 
+_greatest = select(func.max(schema.journal.c.number)).scalar_subquery()
 _last = sql.Statement(
-    select(schema.journal.c.number, schema.journal.c.digest).order_by(desc(schema.journal.c.number)).limit(1)
+    select(schema.journal.c.number, schema.journal.c.digest).where(schema.journal.c.number == _greatest)
 )
 _since = sql.Statement(
     select(schema.journal)
@@ -34,6 +35,12 @@ class Link(NamedTuple):
 def last_link(connection: sqlite3.Connection) -> Link:
     found = sql.row(connection, _last, {})
     return Link(found["number"], found["digest"]) if found else Link(0, "")
+
+
+def count(read: sql.Read) -> int:
+    """How many entries there are: they are numbered without a gap."""
+    found = read(_last, {})
+    return int(found[0]["number"]) if found else 0
 
 
 def entry(

@@ -79,6 +79,7 @@ def _create(path: Path) -> None:
         for statement in sql.creation(schema.metadata):
             connection.execute(statement)
         connection.executemany("INSERT INTO counters VALUES (?, 0)", [(name,) for name in schema.COUNTERS])
+        connection.execute("INSERT INTO counters VALUES ('identity', abs(random()))")
         connection.execute(_VERSION_TABLE)
         connection.execute("INSERT INTO alembic_version VALUES (?)", (schema.HEAD,))
         connection.execute("COMMIT")

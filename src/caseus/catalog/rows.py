@@ -106,13 +106,15 @@ class FetchedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """How much there is; `bytes` and `last_upload` (Unix seconds, None for never) of what is published here."""
+    """How much there is; `projects` to `last_upload` (whole Unix seconds, None for never) of what is published here,
+    `fetched_files` of those that are stored."""
 
     projects: int
     files: int
     bytes: int
     tombstones: int
-    last_upload: float | None
+    last_upload: int | None
+    fetched_files: int
     users: int
     tokens: int
     journal_entries: int

@@ -15,12 +15,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     false,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; known here so that a start needs alembic only where something is to do."""
 
 metadata = MetaData()
@@ -28,7 +29,9 @@ metadata = MetaData()
 COUNTERS = ("serial", "users", "cache")
 """Those that there are from the first."""
 
-# "serial": of what readers see; "users": of users and tokens; "cache": bytes of stored fetched files.
+# "serial": of what readers see; "users": of users and tokens; "cache": bytes of stored fetched files. What a tree holds
+# is counted beside each change ("projects TREE" and so on: catalog.holdings), so that nobody ever has to count it.
+# "identity" is random, and stays: what was derived from one catalog is none of another's, whatever their serials.
 counters = Table(
     "counters",
     metadata,
@@ -36,23 +39,29 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
 )
 
-# A row for each name that was ever seen in a tree; `serial` is that of its last visible change.
+# A row for each name that was ever seen in a tree; `serial` is that of its last visible change. `listed`: whether it
+# stands in the list of projects (it has a file, or a page of the upstream), `listed_serial`: since which serial.
 projects = Table(
     "projects",
     metadata,
     Column("tree", String, primary_key=True),
     Column("name", String, primary_key=True),
     Column("serial", BigInteger, nullable=False),
+    Column("listed", Boolean, nullable=False),
+    Column("listed_serial", BigInteger, nullable=False),
     Index("projects_serial", "serial"),
+    Index("projects_listed_serial", "listed_serial"),
+    sqlite_with_rowid=False,
 )
 
-# What is published here. `yanked`: null or the reason, "" for none given.
+# What is published here. `yanked`: null or the reason, "" for none given. A project's rows lie together: of a large
+# index its page is one place to read, not one for each file.
 files = Table(
     "files",
     metadata,
-    Column("tree", String, primary_key=True),
-    Column("filename", String, primary_key=True),
-    Column("project", String, nullable=False),
+    Column("tree", String),
+    Column("filename", String),
+    Column("project", String),
     Column("version", String, nullable=False),
     Column("sha256", String, nullable=False),
     Column("size", BigInteger, nullable=False),
@@ -64,21 +73,25 @@ files = Table(
     Column("metadata_sha256", String),
     Column("has_sig", Boolean, nullable=False),
     Column("yanked", String),
-    Index("files_project", "tree", "project"),
+    PrimaryKeyConstraint("tree", "project", "filename"),
+    Index("files_filename", "tree", "filename", unique=True),
+    sqlite_with_rowid=False,
 )
 
 # A filename once used and deleted never serves other bytes.
 tombstones = Table(
     "tombstones",
     metadata,
-    Column("tree", String, primary_key=True),
-    Column("filename", String, primary_key=True),
-    Column("project", String, nullable=False),
+    Column("tree", String),
+    Column("filename", String),
+    Column("project", String),
     Column("sha256", String, nullable=False),
     Column("deleted", Float, nullable=False),
     Column("reason", String, nullable=False),
     Column("yanked", String),
-    Index("tombstones_project", "tree", "project"),
+    PrimaryKeyConstraint("tree", "project", "filename"),
+    Index("tombstones_filename", "tree", "filename", unique=True),
+    sqlite_with_rowid=False,
 )
 
 # A project whose folder has a marker, by which its name is ours.

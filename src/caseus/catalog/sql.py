@@ -91,8 +91,11 @@ def pages(
     keys: tuple[str, ...],
     size: int = 1000,
 ) -> Iterator[sqlite3.Row]:
-    """All rows of a statement ordered by `keys`, taking `after_KEY` and `size`; no read stays open."""
-    params = {**params, "size": size} | {f"after_{key}": "" for key in keys}
+    """All rows of a statement ordered by `keys`, taking `after_KEY` and `size`; no read stays open.
+
+    It begins behind what `params` says of `after_KEY`, "" where that is not told.
+    """
+    params = {f"after_{key}": "" for key in keys} | params | {"size": size}
     while True:
         found = read(statement, params)
         yield from found

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
 from sqlalchemy import (
     BindParameter,
     Table,
@@ -17,13 +16,12 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
-    or_,
     select,
     union,
     update,
 )
 
-from caseus.catalog import schema, sql
+from caseus.catalog import holdings, journal, schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.fetched import fetched_file
 from caseus.catalog.rows import CachedTree, FetchedFile, HostedFile, Tombstone, Totals
@@ -43,8 +41,6 @@ _row = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename ==
 _claim = sql.Statement(select(_c.until).where(_c.tree == _tree, _c.filename == _filename))
 _drop_claim = sql.Statement(delete(schema.claims).where(_c.tree == _tree, _c.filename == _filename))
 _grave = sql.Statement(select(_t.tree).where(_t.tree == _tree, _t.filename == _filename))
-_insert = sql.Statement(insert(schema.files))
-_bury = sql.Statement(insert(schema.tombstones))
 _accounts = {
     # What an older catalog has not is read as `_since`: its columns as they are, its tables as empty.
     table: (sql.Statement(select(literal_column("*")).select_from(table)), sql.Statement(insert(table)))
@@ -53,23 +49,19 @@ _accounts = {
 _since: dict[Table, dict[str, Any]] = {schema.users: {"read_only": False}}
 _clear_stored = sql.Statement(update(schema.fetched_files).values(stored=False))
 
-_hosted_counts = sql.Statement(
-    select(
-        func.count(_f.project.distinct()).label("projects"),
-        func.count().label("files"),
-        func.coalesce(func.sum(_f.size), 0).label("bytes"),
-        func.max(_f.uploaded).label("last_upload"),
-    ).where(or_(_tree == "", _f.tree == _tree))
-)
 _counts = {
     name: sql.Statement(select(func.count().label("number")).select_from(table))
-    for name, table in (
-        ("tombstones", schema.tombstones),
-        ("users", schema.users),
-        ("tokens", schema.tokens),
-        ("journal_entries", schema.journal),
-    )
+    for name, table in (("users", schema.users), ("tokens", schema.tokens))
 }
+_rows_of_files = {
+    name: sql.Statement(select(func.count().label("number")).select_from(table))
+    for name, table in (("files", schema.files), ("fetched_files", schema.fetched_files))
+}
+_counters = sql.Statement(
+    select(schema.counters).where(
+        schema.counters.c.name >= bindparam("first"), schema.counters.c.name < bindparam("behind")
+    )
+)
 _trees = sql.Statement(union(select(_g.tree), select(_p.tree)).order_by("tree"))
 _cached = sql.Statement(
     select(
@@ -139,17 +131,20 @@ class Upkeep(Database):
 
         def job(transaction: Transaction) -> list[str]:
             taken = []
-            for statement, fact in [(_insert, file) for file in files] + [(_bury, grave) for grave in tombstones]:
-                name = {"tree": fact.tree, "filename": fact.filename}
-                if transaction.row(_row, name) is not None or transaction.row(_grave, name) is not None:
-                    taken.append(fact.filename)
+            for file in files:
+                if _is_taken(transaction, file):
+                    taken.append(file.filename)
                     continue
-                transaction.execute(statement, msgspec.structs.asdict(fact))
-                transaction.change(fact.tree, fact.project)
-                detail = "a tombstone" if statement is _bury else ""
-                transaction.journal(
-                    "reindex", actor=actor, project=fact.project, sha256=fact.sha256, detail=detail, **name
-                )
+                holdings.put(transaction, file)
+                transaction.change(file.tree, file.project, listed=True)
+                _tell(transaction, file, actor)
+            for grave in tombstones:
+                if _is_taken(transaction, grave):
+                    taken.append(grave.filename)
+                    continue
+                holdings.bury(transaction, grave)
+                transaction.change(grave.tree, grave.project)
+                _tell(transaction, grave, actor, "a tombstone")
             return taken
 
         return self.writer.write(job)
@@ -193,16 +188,33 @@ class Upkeep(Database):
         def job(transaction: Transaction) -> None:
             transaction.execute(_clear_stored, {})
             transaction.add("cache", -transaction.counter("cache"))
+            for row in transaction.rows(_counters, _named("files", "fetched/")):
+                transaction.add(row["name"], -int(row["value"]))
 
         self.writer.write(job)
 
     # Counts, and what the cache has.
 
-    def totals(self, tree: str = "") -> Totals:
+    def totals(self, tree: str = "files/") -> Totals:
         """Of everything; `tree` narrows what is published here to one index."""
-        hosted = self._rows(_hosted_counts, tree=tree)[0]
-        counts = {name: self._rows(statement)[0]["number"] for name, statement in _counts.items()}
-        return Totals(**dict(hosted), **counts)
+
+        def counted(what: holdings.Counted, trees: str) -> list[int]:
+            return [int(row["value"]) for row in self._rows(_counters, **_named(what, trees))]
+
+        return Totals(
+            projects=sum(counted("projects", tree)),
+            files=sum(counted("files", tree)),
+            bytes=sum(counted("bytes", tree)),
+            tombstones=sum(counted("tombstones", tree)),
+            last_upload=max(counted("uploaded", tree), default=None),
+            fetched_files=sum(counted("files", "fetched/")),
+            journal_entries=journal.count(self._read),
+            **{name: self._rows(statement)[0]["number"] for name, statement in _counts.items()},
+        )
+
+    def count_files(self) -> int:
+        """How many files have a row, as the tables say and not the counters. Of the largest indexes in seconds."""
+        return sum(int(self._rows(statement)[0]["number"]) for statement in _rows_of_files.values())
 
     def cached_trees(self) -> list[CachedTree]:
         """One for each upstream that anything is known of."""
@@ -222,3 +234,19 @@ class Upkeep(Database):
     def fetched_named(self, filename: str) -> list[FetchedFile]:
         """What is known of files of that name, of whichever upstream and project."""
         return [fetched_file(row) for row in self._rows(_fetched_named, filename=filename)]
+
+
+def _is_taken(transaction: Transaction, fact: HostedFile | Tombstone) -> bool:
+    name = {"tree": fact.tree, "filename": fact.filename}
+    return any(transaction.row(statement, name) is not None for statement in (_row, _grave))
+
+
+def _tell(transaction: Transaction, fact: HostedFile | Tombstone, actor: str, detail: str = "") -> None:
+    subject = {"tree": fact.tree, "project": fact.project, "filename": fact.filename, "sha256": fact.sha256}
+    transaction.journal("reindex", actor=actor, detail=detail, **subject)
+
+
+def _named(what: holdings.Counted, trees: str) -> dict[str, str]:
+    """Counters of one tree or, where it ends in a slash, of those that begin with it: the bounds of their names."""
+    first = holdings.counter(what, trees)
+    return {"first": first, "behind": f"{first[:-1]}0" if trees.endswith("/") else f"{first}\0"}

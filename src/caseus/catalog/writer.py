@@ -6,20 +6,22 @@ reach thousands a second where each pays for one fsync.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import structlog
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from caseus import durability
 from caseus.catalog import journal, schema, sql
 from caseus.catalog.locks import Lock
 from caseus.catalog.serial import SerialFile
@@ -33,24 +35,61 @@ _GROUP = 512
 _IDLE = 30.0
 _PATIENCE = 9.0  # seconds that a job waits for locks, from when it was submitted
 _LEAST_PATIENCE = 1.0  # seconds that are left to a job that waited for the one before
-_WAL_BYTES = 4 * 1024 * 1024
+_CHECKPOINT = 1000  # rows that were changed since the last one: some four megabytes of log
+_LARGE_LOG = 64 * 1024 * 1024  # bytes, from which on it is worth to wait for readers to cut it off
+_SETTLE = 0.5  # seconds without a job, after which lists are made durable
+_MOST_UNSETTLED = 256
+_MOST_BEHIND = 100
 
 _counter = sql.Statement(select(schema.counters.c.value).where(schema.counters.c.name == bindparam("name")))
 _set_counter = sql.Statement(
-    update(schema.counters).where(schema.counters.c.name == bindparam("key")).values(value=bindparam("number"))
+    upsert(schema.counters)
+    .values(name=bindparam("name"), value=bindparam("value"))
+    .on_conflict_do_update(index_elements=["name"], set_={"value": bindparam("value")}),
+    columns=(),
 )
-_set_project_serial = sql.Statement(
+_project = sql.Statement(
+    select(schema.projects.c.listed, schema.projects.c.listed_serial).where(
+        schema.projects.c.tree == bindparam("tree"), schema.projects.c.name == bindparam("name")
+    )
+)
+_set_project = sql.Statement(
     upsert(schema.projects)
-    .values(tree=bindparam("tree"), name=bindparam("name"), serial=bindparam("serial"))
-    .on_conflict_do_update(index_elements=["tree", "name"], set_={"serial": bindparam("serial")}),
+    .values({column.name: bindparam(column.name) for column in schema.projects.columns})
+    .on_conflict_do_update(
+        index_elements=["tree", "name"], set_={name: bindparam(name) for name in ("serial", "listed", "listed_serial")}
+    ),
     columns=(),
 )
 _append = sql.Statement(insert(schema.journal))
 _changed_since = sql.Statement(
-    select(schema.projects.c.tree, schema.projects.c.name).where(
-        schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%")
-    )
+    select(schema.projects.c.tree, schema.projects.c.name, schema.projects.c.serial)
+    .where(schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%"))
+    .order_by(schema.projects.c.serial)
+    .limit(bindparam("most"))
 )
+
+
+class Syncs(Protocol):
+    """A store, as the writer knows it."""
+
+    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None: ...
+
+
+class _Unsynced(Exception):
+    """The disk did not take what jobs of a group placed, for a reason; `placed`: the jobs that placed something."""
+
+    def __init__(self, reason: BaseException, placed: Sequence[_Waiting]) -> None:
+        super().__init__(str(reason))
+        self.reason, self.placed = reason, placed
+
+
+class _Placed(NamedTuple):
+    """What a job has put into a store; `beside`: next to what is durable."""
+
+    store: Syncs
+    keys: Sequence[str]
+    beside: bool
 
 
 class Transaction:
@@ -63,6 +102,7 @@ class Transaction:
         self._dirty: set[str] = set()
         self._last: journal.Link | None = None
         self.changes: Changes = frozenset()
+        self.placed: tuple[_Placed, ...] = ()
 
     def execute(self, statement: sql.Statement, params: sql.Params) -> int:
         """Run it; the number of rows it changed."""
@@ -90,10 +130,20 @@ class Transaction:
         """Whether the counter did, in this transaction."""
         return name in self._dirty
 
-    def change(self, tree: str, project: str) -> int:
-        """Say that readers of this project see something new; the new serial."""
+    def change(self, tree: str, project: str, *, listed: bool | None = None) -> int:
+        """Say that readers of this project see something new; the new serial.
+
+        `listed`: whether it stands in the list of projects from now on, None for as before.
+        """
         serial = self.add("serial")
-        self.execute(_set_project_serial, {"tree": tree, "name": project, "serial": serial})
+        name = {"tree": tree, "name": project}
+        row = self.row(_project, name)
+        before = bool(row["listed"]) if row else False
+        now = before if listed is None else listed
+        since = int(row["listed_serial"]) if row and now == before else serial
+        self.execute(_set_project, name | {"serial": serial, "listed": now, "listed_serial": since})
+        if now != before:
+            self.add(f"projects {tree}", 1 if now else -1)
         self.changes |= {(tree, project)}
         return serial
 
@@ -107,21 +157,31 @@ class Transaction:
         self.execute(_append, entry)
         self._last = journal.Link(entry["number"], entry["digest"])
 
+    def place(self, store: Syncs, keys: Sequence[str], *, beside: bool) -> None:
+        """Say what lies in a store by this job, and must be durable before its facts are."""
+        self.placed += (_Placed(store, keys, beside),)
+
+    def sync(self) -> None:
+        """Make durable what all jobs placed, each store at once: a wait for the disk for all of them."""
+        for store in dict.fromkeys(placed.store for placed in self.placed):
+            found = [placed for placed in self.placed if placed.store is store]
+            store.sync([key for placed in found for key in placed.keys], beside=all(placed.beside for placed in found))
+
     def flush(self) -> None:
         """Write what was kept in memory; last of all."""
         for name in sorted(self._dirty):
-            self.execute(_set_counter, {"key": name, "number": self._counters[name]})
+            self.execute(_set_counter, {"name": name, "value": self._counters[name]})
 
     def run(self, job: Callable[[Transaction], T]) -> T:
         """Run a job in a savepoint of its own."""
-        kept = (dict(self._counters), set(self._dirty), self._last, self.changes)
+        kept = (dict(self._counters), set(self._dirty), self._last, self.changes, self.placed)
         self._connection.execute("SAVEPOINT job")
         try:
             result = job(self)
         except BaseException:
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
-            self._counters, self._dirty, self._last, self.changes = kept
+            self._counters, self._dirty, self._last, self.changes, self.placed = kept
             raise
         self._connection.execute("RELEASE job")
         return result
@@ -133,26 +193,39 @@ class _Waiting(NamedTuple):
     job: Callable[[Transaction], Any]
     future: Future[Any]
     since: float
+    durable: bool
+
+
+_Outcomes = list[tuple[Future[Any], Any, BaseException | None]]
 
 
 class Writer:
-    """Takes jobs from any thread; each is durable, and seen by every process, when its future is done."""
+    """Takes jobs from any thread; each is durable, and seen by every process, when its future is done.
+
+    `after_commit` is called with what changed, before anybody is answered, and `settle` when there is time, both under
+    the lock of all processes; `settle` tells whether there is more to do.
+    """
 
     def __init__(self, path: Path, lock: Path, serial: SerialFile, clock: Callable[[], float]) -> None:
         self._path, self._lock, self._serial, self._clock = path, Lock(lock), serial, clock
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
+        self._pragmas: dict[str, str] = {}
         self.after_commit: Callable[[Changes], None] | None = None
+        self.settle: Callable[[], bool] | None = None
         self.idle: Callable[[Transaction], None] | None = None
+        self._unsettled = 1  # something may have been left by who was here before
+        self._checkpointed = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="caseus-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[Transaction], T]) -> Future[T]:
+    def submit(self, job: Callable[[Transaction], T], *, durable: bool = True) -> Future[T]:
+        """`durable`: whether it has to outlive a power cut; a kill it does in any case."""
         if self._closed:
             raise Unavailable("the catalog is closed", kind="local")
         future: Future[T] = Future()
-        self._queue.put(_Waiting(job, future, time.monotonic()))
+        self._queue.put(_Waiting(job, future, time.monotonic(), durable))
         return future
 
     def write(self, job: Callable[[Transaction], T]) -> T:
@@ -170,7 +243,10 @@ class Writer:
             open_ = True
             while open_:
                 group, open_ = self._next_group()
-                self._commit_group(group)
+                if group or not self._unsettled:
+                    self._commit_group(group)
+                if self._unsettled and (not group or not open_ or self._unsettled >= _MOST_UNSETTLED):
+                    self._settle()
                 self._checkpoint(last=not open_)
         finally:
             if self._connection is not None:
@@ -180,7 +256,7 @@ class Writer:
     def _next_group(self) -> tuple[list[_Waiting], bool]:
         group: list[_Waiting] = []
         try:
-            waiting = self._queue.get(timeout=_IDLE)
+            waiting = self._queue.get(timeout=_SETTLE if self._unsettled else _IDLE)
         except queue.Empty:
             return group, True
         while waiting is not None:
@@ -191,13 +267,13 @@ class Writer:
         return group, False
 
     def _commit_group(self, group: list[_Waiting]) -> None:
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        outcomes: _Outcomes = []
         # Who waited behind a group that met a locked database has less left: nobody waits for two time limits. What is
         # written when nobody waits can wait for the next time.
         deadline = min((waiting.since + _PATIENCE for waiting in group), default=time.monotonic())
         try:
             with self._lock.held(timeout=_left(deadline)):
-                self._transact(self._connected(_left(deadline)), group, outcomes)
+                self._transact_what_is_sound(self._connected(_left(deadline)), group, outcomes)
         except BaseException as error:
             failure = unwritable(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
             for waiting in group:
@@ -215,26 +291,55 @@ class Writer:
     def _connected(self, patience: float) -> sqlite3.Connection:
         """Made at the first need, and again if that failed: a full disk or a locked database may be so for a while."""
         if self._connection is None:
+            self._pragmas.clear()
             self._connection = sql.connect(str(self._path), read_only=False, timeout=patience)
-        self._connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        self._set("busy_timeout", str(1000 * math.ceil(patience)))
         return self._connection
 
-    def _transact(
-        self,
-        connection: sqlite3.Connection,
-        group: list[_Waiting],
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]],
+    def _set(self, pragma: str, value: str) -> None:
+        """Of the connection; a statement that changes nothing costs as much as one that does."""
+        if self._connection is not None and self._pragmas.get(pragma) != value:
+            self._connection.execute(f"PRAGMA {pragma} = {value}")
+            self._pragmas[pragma] = value
+
+    def _transact_what_is_sound(
+        self, connection: sqlite3.Connection, group: list[_Waiting], outcomes: _Outcomes
     ) -> None:
+        """Without those whose bytes the disk did not take: which of them it was is not told, and the disk tells of a
+        lost page once, so that to ask it again would prove nothing."""
+        done: _Outcomes = []
+        try:
+            self._transact(connection, group, done)
+        except _Unsynced as error:
+            outcomes += [(waiting.future, None, error.reason) for waiting in error.placed]
+            if sound := [waiting for waiting in group if waiting not in error.placed]:
+                self._transact_what_is_sound(connection, sound, outcomes)
+        else:
+            outcomes += done
+
+    def _transact(self, connection: sqlite3.Connection, group: list[_Waiting], outcomes: _Outcomes) -> None:
+        level = durability.synchronous()
+        if not any(waiting.durable for waiting in group) and level == "FULL":
+            level = "NORMAL"  # in the log at once, on the disk with the next group that needs it
+        self._set("synchronous", level)
         connection.execute("BEGIN IMMEDIATE")
         try:
             transaction = Transaction(connection, self._clock())
+            placed: list[_Waiting] = []
             for waiting in group:
+                before = transaction.placed
                 try:
                     outcomes.append((waiting.future, transaction.run(waiting.job), None))
                 except sqlite3.OperationalError:
                     raise  # of the disk or the database, not of the job: none of the group is kept
                 except BaseException as error:
                     outcomes.append((waiting.future, None, error))
+                if transaction.placed is not before:
+                    placed.append(waiting)
+            try:
+                transaction.sync()
+            except (CaseusError, OSError) as error:
+                raise _Unsynced(error, placed) from error
             if self.idle is not None:
                 self.idle(transaction)
             transaction.flush()
@@ -254,24 +359,42 @@ class Writer:
         """Also those that somebody else could not list: a process that was killed, or one whose disk was full."""
         if self.after_commit is None:
             return
+        self._unsettled += len(transaction.changes)
         try:
-            behind = sql.rows(connection, _changed_since, {"serial": self._serial.listed})
+            behind = sql.rows(connection, _changed_since, {"serial": self._serial.written, "most": _MOST_BEHIND})
             self.after_commit(transaction.changes | {(row["tree"], row["name"]) for row in behind})
         except (CaseusError, OSError, sqlite3.Error) as error:
             # The facts are durable; the lists are made good with the next change or at the next start.
             _log.error("catalog.lists_behind", error=str(error))
         else:
-            self._serial.listed = transaction.counter("serial")
+            full = len(behind) == _MOST_BEHIND
+            self._serial.written = behind[-1]["serial"] if full else transaction.counter("serial")
+            if self.settle is None:
+                self._serial.listed = self._serial.written
+
+    def _settle(self) -> None:
+        self._unsettled = 0
+        if self.settle is None:
+            return
+        try:
+            with self._lock.held():
+                self._unsettled = int(self.settle())
+        except (CaseusError, OSError) as error:
+            _log.error("catalog.lists_behind", error=str(error))
 
     def _checkpoint(self, *, last: bool) -> None:
         if self._connection is None:
             return
+        changed = self._connection.total_changes
+        if not last and changed - self._checkpointed < _CHECKPOINT:  # its size would not tell: it never shrinks
+            return
+        self._checkpointed = changed
         wal = f"{os.path.realpath(self._path)}-wal"  # beside the file itself, where the catalog is a link
         try:
-            if last or os.stat(wal).st_size > _WAL_BYTES:
-                with self._lock.held():
-                    self._connection.execute("PRAGMA busy_timeout = 1000")  # it can wait for the next time
-                    self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})")
+            with self._lock.held():
+                large = os.stat(wal).st_size > _LARGE_LOG
+                self._set("busy_timeout", "1000")  # it can wait for the next time
+                self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last or large else 'PASSIVE'})")
         except (OSError, sqlite3.Error, CaseusError) as error:
             _log.warning("catalog.checkpoint_failed", error=str(error))
 

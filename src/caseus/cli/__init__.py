@@ -6,7 +6,6 @@ stderr. What is heavy is imported inside the commands.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,6 +71,8 @@ def _dispatch(arguments: Sequence[str]) -> object:
 @contextmanager
 def quiet_logs() -> Iterator[None]:
     """A command tells in its own words what the server logs, but for what is critical; `serve` sets up its own log."""
+    import logging
+
     import structlog
 
     before = structlog.get_config()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from caseus import __version__
 from caseus.cli import cache, config, import_, import_stock, index, project, token, user
@@ -43,3 +45,11 @@ app.command(gc)
 app.command(reindex)
 app.command(backup)
 app.command(restore)
+
+
+@app.command(help_flags=[])
+def export(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Write an index as static files; `caseus export --help` tells how."""
+    from caseus.cli.export import main  # which is called without this module, where that is quicker
+
+    return main(words)

@@ -86,6 +86,8 @@ class Settings(Where):
         markers `.private`.
     read
         Who may read: `all` or `users` (default: all).
+    publish
+        A folder that is kept current with the index's pages as static files.
     passwd
         A file of user:hash lines, whose users may log in beside those of `caseus user`.
     max_file_bytes
@@ -123,6 +125,7 @@ class Settings(Where):
     private: Texts = None
     watch: Annotated[bool | None, Parameter(negative="")] = None
     read: str | None = None
+    publish: str | None = None
     passwd: str | None = None
     max_file_bytes: str | None = None
     cache_bytes: str | None = None

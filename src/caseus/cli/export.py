@@ -6,6 +6,7 @@ It has dumb-pypi's flags as they are, and a parser of its own that loads fast: s
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,14 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str], *, program: str = "caseus export", quiet: bool = False) -> int:
     """Its exit code; Refused where lines were bad, UsageError, and whatever `export` raises."""
     flags = parser(program).parse_args(arguments)
+    gc.disable()  # there are no cycles in what grows
     options = _options(flags)
+    if flags.index is not None:
+        from caseus.cli.export_sources import as_configured
+
+        options = as_configured(options, flags.root, flags.config)
+    if flags.server_config is not None:
+        _write_config(flags, options)
     with _source(flags, options) as source:
         try:
             if flags.check:
@@ -50,8 +58,6 @@ def main(arguments: Sequence[str], *, program: str = "caseus export", quiet: boo
         except BadLines as error:
             _tell_faults(error.report)
             raise Refused(str(error)) from None
-    if flags.server_config is not None:
-        _write_config(flags, options)
     _tell_faults(report)
     if flags.json:
         _print_json(report)
@@ -207,9 +213,16 @@ def _list(plain: str | None, json: str | None) -> PackageList:
 
 
 def _check(flags: argparse.Namespace, source: Source, options: Options) -> int:
-    from caseus.export import check
+    from caseus.export.checking import check
+    from caseus.export.live import LIVE_KEY
 
-    found = check(source, Path(flags.output_dir), options, skip_invalid=flags.skip_invalid)
+    folder = Path(flags.output_dir)
+    if flags.index is not None and (folder / LIVE_KEY).exists():
+        from caseus.cli.export_sources import check_published
+
+        found = check_published(folder, flags.index, flags.root, flags.config)
+    else:
+        found = check(source, folder, options, skip_invalid=flags.skip_invalid)
     if flags.json:
         import json
 
@@ -218,9 +231,7 @@ def _check(flags: argparse.Namespace, source: Source, options: Options) -> int:
         for difference in found:
             print(f"{difference.kind}: {difference.key}")
     if found:
-        raise Refused(
-            f"{len(found)} differences found in {flags.output_dir}: export again without its caseus-export.state"
-        )
+        raise Refused(f"{len(found)} differences found in {folder}: delete its caseus-*.state, then write it again")
     return 0
 
 

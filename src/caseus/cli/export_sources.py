@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from caseus.cli import quiet_logs
-from caseus.cli.common import Where, existing_root, find_root, open_catalog
+from caseus.cli.common import Where, existing_root, find_root, load_config, open_catalog
 from caseus.cli.progress import showing
 from caseus.errors import NotFound
+from caseus.export.checking import Difference
 from caseus.export.folder_source import PackageFolder
 from caseus.export.hosted_source import HostedIndex
 from caseus.export.options import Options
@@ -39,6 +42,26 @@ def hosted(name: str, root: str | None, config: str | None, *, cached: bool) -> 
     with quiet_logs(), open_catalog(where) as catalog:
         trees = sorted({tree.tree for tree in catalog.cached_trees()}) if cached else []
         yield HostedIndex(catalog, folder, name, cached=trees)
+
+
+def as_configured(options: Options, root: str | None, config: str | None) -> Options:
+    """What the page at the top of an index says of it."""
+    settings = load_config(Where(root=root, config=config)).config
+    return msgspec.structs.replace(options, closed=settings.read != "all", proxied=bool(settings.upstreams))
+
+
+def check_published(folder: Path, name: str, root: str | None, config: str | None) -> list[Difference]:
+    """Of the tree that `publish` keeps current."""
+    from caseus import site
+    from caseus.export.checking import check_live
+    from caseus.index import Local
+    from caseus.storage.filesystem import FilesystemStorage
+
+    where = Where(root=root, config=config)
+    settings = load_config(where).config
+    with quiet_logs(), open_catalog(where) as catalog:
+        local = Local(catalog, FilesystemStorage(settings.root), name, settings.private)
+        return check_live(site.live_pages(settings, catalog, local), folder)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def info(*, as_json: AsJson = False, where: Where = HERE) -> None:
 
     running = is_open(config.root / "server.lock")  # before this process opens it too
     with open_catalog(where) as catalog:
-        totals, trees = catalog.totals(), catalog.cached_trees()
+        totals = catalog.totals()
         facts: dict[str, Any] = {
             "root": str(config.root),
             "in_use": running,
@@ -31,7 +31,7 @@ def info(*, as_json: AsJson = False, where: Where = HERE) -> None:
             "bytes": totals.bytes,
             "tombstones": totals.tombstones,
             "last_upload": totals.last_upload,
-            "fetched_files": sum(tree.files for tree in trees),
+            "fetched_files": totals.fetched_files,
             "fetched_bytes": catalog.cache_bytes(),
             "cache_bytes": cache_limit(config),
             "users": totals.users,

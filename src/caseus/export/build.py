@@ -18,7 +18,7 @@ from caseus.export.state import ProjectState
 from caseus.export.writing import Counts, Writer
 
 _CHUNK = 1 << 20
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Share(NamedTuple):
@@ -104,7 +104,7 @@ class Builder:
 
     def _tell(self, found: Found, lines: _Lines, pages: int) -> ProjectState:
         told = [release.entry for release in found.releases] + found.others
-        data = b"".join([_encode(entry) + b"\n" for entry in told])
+        data = _encode_lines(told)
         lines.write(data)
         digest = b"" if found.doubled else self._scan.digests[found.name]  # which line was last is not in the digest
         stamps = {self._scan.stamps[release.line] for release in found.releases}

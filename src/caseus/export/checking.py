@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
 
 from caseus.errors import NotFound
 from caseus.export.exporting import refuse_bad
@@ -16,10 +16,13 @@ from caseus.export.options import Options
 from caseus.export.run import Run
 from caseus.export.scan import scan
 from caseus.export.sources import Source
-from caseus.export.state import KEY
+from caseus.export.state import FOLDERS, KEY
 from caseus.export.target import FolderTarget, StoredTarget, Target
 from caseus.export.writing import decompressed, without_moment
 from caseus.storage import Storage
+
+if TYPE_CHECKING:
+    from caseus.export.live import LivePages  # loads the catalog, which few exports need
 
 Kind = Literal["missing", "different", "extra"]
 
@@ -29,7 +32,6 @@ _OWN: Final = re.compile(
     r"(simple/([^/]+/)?index\.(html|json)|pypi/[^/]+/([^/]+/)?json|changelog/page[0-9]+\.html"
     r"|rss/(updates|packages)\.xml|rss/project/[^/]+/releases\.xml)(\.gz|\.zst)?"
 ).fullmatch
-_FOLDERS: Final = ("simple", "pypi", "changelog", "rss")
 
 
 class Difference(NamedTuple):
@@ -51,9 +53,7 @@ def check(
     NotFound where there is no tree; else what `export` raises.
     """
     options.check()
-    if isinstance(target, Path) and not target.is_dir():
-        raise NotFound(f"there is no tree {target}: check the path")
-    there: Target = FolderTarget(target) if isinstance(target, Path) else StoredTarget(target)
+    there = _tree(target)
     wanted = _Digests()
     with source.lines() as lines:
         found = scan(lines.spool, lines.decode, jobs=1)
@@ -61,6 +61,21 @@ def check(
         run = Run(wanted, options, jobs=1, generated=_ANY_MOMENT if options.timestamp else None, path_of=source.path)
         run.write(found, "", run.plan(found, None))
     return sorted(_differences(there, wanted.digests, files=options.files), key=lambda each: each.key)
+
+
+def check_live(pages: LivePages, folder: Path) -> list[Difference]:
+    """What is wrong with a tree that a server keeps current; right now something may be under way. NotFound."""
+    there, wanted = _tree(folder), _Digests()
+    pages.write(wanted, 0)
+    return sorted(_differences(there, wanted.digests, files=False), key=lambda each: each.key)
+
+
+def _tree(target: Path | Storage) -> Target:
+    if not isinstance(target, Path):
+        return StoredTarget(target)
+    if not target.is_dir():
+        raise NotFound(f"there is no tree {target}: check the path")
+    return FolderTarget(target)
 
 
 def _differences(there: Target, wanted: dict[str, bytes], *, files: bool) -> Iterator[Difference]:
@@ -72,7 +87,7 @@ def _differences(there: Target, wanted: dict[str, bytes], *, files: bool) -> Ite
         with file:
             if _digest_of(key, file) != digest:
                 yield Difference("different", key)
-    for folder in _FOLDERS:
+    for folder in FOLDERS:
         for key in _walk(there, folder):
             placed = files and key.startswith("simple/") and is_placed(key.rpartition("/")[2])
             if key not in wanted and (placed or _OWN(key)):
@@ -118,6 +133,9 @@ class _Digests:
         return None
 
     def delete(self, key: str) -> None:
+        pass
+
+    def sweep(self, folders: Sequence[str]) -> None:
         pass
 
     def names(self, folder: str) -> list[str]:

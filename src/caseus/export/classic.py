@@ -100,8 +100,7 @@ def _item(release: Release, links: Links) -> str:
         told = f"{told}, {uploaded}"
     if entry.uploaded_by is not None:
         told = f"{told}, {_often(entry.uploaded_by)}"
-    link = f"{links.beside(entry)}#{entry.hash}" if entry.hash else links.beside(entry)
-    return f'<li><a href="{escaped(link)}"{_attributes(release)}>{entry.filename}</a> ({told})</li>\n'
+    return f'<li><a href="{links.in_html(entry)}"{_attributes(release)}>{entry.filename}</a> ({told})</li>\n'
 
 
 def _attributes(release: Release) -> str:
@@ -129,11 +128,10 @@ def changelog_page(rows: Iterable[str], number: int, count: int, options: Option
     return _document(f"Changelog | {escaped(options.title)}", body, options)
 
 
-def changelog_row(project: str, row: Row, links: Links) -> str:
-    link = links.from_elsewhere(project, row, "../")
+def changelog_row(row: Row, links: Links) -> str:
     uploaded = row.upload_timestamp if row.upload_timestamp is not None else row.upload_time
     return (
-        f'<tr><td><a href="{escaped(f"{link}#{row.hash}" if row.hash else link)}">{row.filename}</a></td>'
+        f'<tr><td><a href="{links.in_changelog(row)}">{row.filename}</a></td>'
         f'<td class="nowrap">{moment(uploaded) if uploaded else ""}</td>'
         f'<td class="nowrap">{_often(row.uploaded_by or "")}</td></tr>\n'
     )

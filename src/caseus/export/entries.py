@@ -14,7 +14,6 @@ import msgspec
 from caseus.errors import Invalid
 from caseus.export.filenames import guess
 from caseus.model import Status
-from caseus.names import normalize, parse_filename
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.+!~()@=,-]+").fullmatch
 _DIGEST: Final = re.compile(r"[A-Za-z0-9_]+=[0-9A-Fa-f]+").fullmatch
@@ -99,6 +98,8 @@ def identify(entry: Entry) -> tuple[str, str | None]:
     if not filename:
         if entry.project is None:
             raise Invalid("it has no filename")
+        from caseus.names import normalize
+
         return normalize(entry.project), None
     if not _SAFE(filename) or ".." in filename:
         raise Invalid(f"unsafe filename {filename!a}: use letters, digits and ._+- only")
@@ -110,14 +111,16 @@ def identify(entry: Entry) -> tuple[str, str | None]:
 def owner(entry: Entry | Row) -> tuple[str, str | None]:
     """What `identify` says, of a file's entry that was checked."""
     filename = entry.filename
+    if entry.project is None and entry.version is None:
+        return guess(filename)
+    from caseus.names import normalize, parse_filename  # most lists don't need it, and it loads slowly
+
     if entry.project is not None:
         return normalize(entry.project), entry.version
-    if entry.version is not None:
-        try:
-            return parse_filename(filename).project, entry.version
-        except Invalid:
-            return guess(filename)[0], entry.version
-    return guess(filename)
+    try:
+        return parse_filename(filename).project, entry.version
+    except Invalid:
+        return guess(filename)[0], entry.version
 
 
 def _check(entry: Entry) -> None:

@@ -64,12 +64,12 @@ def export(
         if done is not None:
             return done
         memory = run.memory if run.kind == lines.kind else None
-        found = scan(lines.spool, lines.decode, jobs, memory, meanings=previous is not None)
-        refuse_bad(found, skip_invalid=skip_invalid)
-        before = None
-        if previous is not None:
+        old = None
+        if previous is not None and not run.knows_all:
             old = stack.enter_context(previous.lines())
-            before = scan(old.spool, old.decode, jobs, meanings=True)
+        found = scan(lines.spool, lines.decode, jobs, memory, meanings=old is not None)
+        refuse_bad(found, skip_invalid=skip_invalid)
+        before = scan(old.spool, old.decode, jobs, meanings=True) if old is not None else None
         plan = run.plan(found, before)
         if atomic and not plan.is_empty:
             aside = stack.enter_context(place.aside())

@@ -11,11 +11,10 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
-
 from caseus.errors import Invalid
 
 _ENDINGS: Final = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tar.Z")
+_RUNS: Final = re.compile("[-_.]+")
 _DIGIT: Final = re.compile("[0-9]", re.ASCII)
 _PYTHON_TAG: Final = re.compile(r"[a-z]\w*[0-9]+(\.[a-z]\w*[0-9]+)*", re.IGNORECASE | re.ASCII).fullmatch
 _WORD: Final = re.compile(r"\w+(\.\w+)*", re.ASCII).fullmatch
@@ -40,7 +39,7 @@ def packagetype(filename: str) -> str:
 @lru_cache(100_000)
 def _normalized(name: str) -> str:
     """PEP 503, lenient: "" only where there is neither letter nor digit."""
-    normalized: str = canonicalize_name(name)
+    normalized = _RUNS.sub("-", name).lower()
     return normalized if normalized.strip("-") else ""
 
 
@@ -69,6 +68,8 @@ def _other(filename: str) -> tuple[str, str | None]:
     for index in range(1, len(parts)):
         if "." in parts[index] and _DIGIT.search(parts[index]):
             return "-".join(parts[:index]), "-".join(parts[index:])
+    from packaging.utils import InvalidSdistFilename, parse_sdist_filename  # few names need it, and it loads slowly
+
     try:
         _, version = parse_sdist_filename(f"{stem}.tar.gz")
     except InvalidSdistFilename:

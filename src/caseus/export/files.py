@@ -10,7 +10,6 @@ from caseus.errors import Unavailable
 from caseus.export.entries import Entry
 from caseus.export.found import Found
 from caseus.export.writing import Writer
-from caseus.names import SIDECARS, is_filename, split_sidecar
 
 PathOf = Callable[[str, Entry], Path | None]
 _METADATA: Final = ".metadata"
@@ -18,6 +17,8 @@ _METADATA: Final = ".metadata"
 
 def place_files(found: Found, path_of: PathOf, writer: Writer) -> list[str]:
     """Puts every file that is offered where its page links it; the keys. Unavailable if one can't be read."""
+    from caseus.names import SIDECARS  # it loads slowly, and lists don't need it
+
     keys = []
     for release in found.offered:
         entry = release.entry
@@ -40,6 +41,8 @@ def place_files(found: Found, path_of: PathOf, writer: Writer) -> list[str]:
 
 def is_placed(name: str) -> bool:
     """Whether a name in a project's folder is a file's or a sidecar's."""
+    from caseus.names import is_filename, split_sidecar
+
     return is_filename(split_sidecar(name)[0])
 
 

@@ -12,7 +12,7 @@ from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.releases import Release, by_version, latest, ordered
 from caseus.model import Status
-from caseus.render.links import file_url
+from caseus.render.links import escaped, file_url
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 
@@ -33,19 +33,21 @@ class Found:
         files: dict[str, Release] = {}
         graves: set[str] = set()
         for number, line in lines:
-            entry = decode(line.strip())
+            entry = decode(line)
             if not entry.filename:
                 self._tell(entry)
                 self.others.append(entry)
                 continue
-            before = files.pop(entry.filename, None)
-            self.doubled |= entry.filename in graves or (before is not None and before.entry != entry)
+            filename = entry.filename
+            before = files.pop(filename, None)
+            if before is not None or filename in graves:
+                self.doubled |= before is None or filename in graves or before.entry != entry
             if entry.deleted is None:
                 uploaded = entry.uploaded
                 when = moment(uploaded) if uploaded is not None else None
-                files[entry.filename] = Release(owner(entry)[1], entry, number, when, entry.is_yanked)
+                files[filename] = Release(owner(entry)[1], entry, number, when, entry.is_yanked)
             else:
-                graves.add(entry.filename)
+                graves.add(filename)
                 self.others.append(entry)
                 self.doubled |= before is not None
         self.releases = ordered(files.values())
@@ -75,25 +77,33 @@ class Links:
 
     def __init__(self, options: Options) -> None:
         self._prefix = None if options.packages_url is None else options.packages_url.rstrip("/") + "/"
+        self._escaped = escaped(self._prefix or "")
         self._base = options.base_url
-
-    @property
-    def by_project(self) -> bool:
-        """Whether links from elsewhere have the project in them."""
-        return self._prefix is None
 
     def beside(self, entry: Entry) -> str:
         """From the page of its project in `simple/`, without the digest."""
         return entry.url or (self._prefix or "") + quoted(entry.filename)
 
-    def from_elsewhere(self, project: str, entry: Entry | Row, up: str) -> str:
-        if self._prefix is not None:
-            return entry.url or self._prefix + quoted(entry.filename)
-        return entry.url or f"{up}simple/{project}/{quoted(entry.filename)}"
+    def in_html(self, entry: Entry) -> str:
+        """As `beside`, with the digest, for an attribute."""
+        link = escaped(entry.url) if entry.url else self._escaped + quoted(entry.filename)
+        return f"{link}#{entry.hash}" if entry.hash else link  # what a digest is made of was checked
+
+    def in_changelog(self, row: Row) -> str:
+        """From the changelog, with the digest, for an attribute."""
+        if row.url:
+            link = escaped(row.url)
+        elif self._prefix is not None:
+            link = self._escaped + quoted(row.filename)
+        else:
+            link = f"../simple/{owner(row)[0]}/{quoted(row.filename)}"
+        return f"{link}#{row.hash}" if row.hash else link
 
     def for_programs(self, project: str, entry: Entry, up: str) -> str:
         """Absolute, where the tree's URL is known."""
-        return self.from_elsewhere(project, entry, self._base or up)
+        if self._prefix is not None:
+            return entry.url or self._prefix + quoted(entry.filename)
+        return entry.url or f"{self._base or up}simple/{project}/{quoted(entry.filename)}"
 
 
 def quoted(filename: str) -> str:

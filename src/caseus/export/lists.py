@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from typing import BinaryIO, Final, cast
 
 from caseus import __version__
 from caseus.export import workers
 from caseus.export.classic import PAGE_ENTRIES, changelog_page, changelog_row, home_page, list_page, not_found_page
-from caseus.export.entries import decode_row, owner
-from caseus.export.feeds import Feeds
+from caseus.export.entries import decode_row
 from caseus.export.found import Links
 from caseus.export.options import Options
 from caseus.export.scan import Scan
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, total
-from caseus.render import home_html, list_html, list_json
 
 PACKAGES: Final = "packages.json"
 
@@ -33,45 +33,66 @@ class Lists:
         self.writer = new_writer()
         self._new_writer, self._options, self._generated = new_writer, options, generated
         self.keys: list[str] = []
+        self.changelog_digests: list[bytes] = []
+        """Of each page: of the lines in it, and of how many pages there are."""
 
     def names(self, names: Sequence[str]) -> None:
         """`simple/`: the projects that have files."""
         if self._options.style == "dumb-pypi":
             self._put("simple/index.html", list_page(names, self._generated))
         else:
+            from caseus.render import list_html
+
             self._put("simple/index.html", list_html(names))
         if self._options.simple_json:
+            from caseus.render import list_json
+
             self._put("simple/index.json", list_json(names))
 
-    def changelog(self, scan: Scan, newest_first: Sequence[int], jobs: int) -> Counts:
-        """`changelog/`: `newest_first` has the lines of all files."""
+    def changelog(self, scan: Scan, newest_first: Sequence[int], jobs: int, known: Sequence[bytes]) -> Counts:
+        """`changelog/`: `newest_first` has the lines of all files, `known` the digests of pages that are there."""
         count = max(1, math.ceil(len(newest_first) / PAGE_ENTRIES))  # the page at the top leads to the first
         links = Links(self._options)
+        shares = [newest_first[first : first + PAGE_ENTRIES] for first in range(0, count * PAGE_ENTRIES, PAGE_ENTRIES)]
 
-        def page(number: int) -> Counts:
+        def page(number: int) -> tuple[bytes, Counts]:
+            digest = _digest(scan, shares[number - 1], count)
+            if known[number - 1 : number] == (digest,):
+                return digest, Counts(kept=1 + len(self._options.compress))
             rows = []
-            for line in newest_first[(number - 1) * PAGE_ENTRIES : number * PAGE_ENTRIES]:
+            for line in shares[number - 1]:
                 row = decode_row(scan.line(line), scan.decode)
-                rows.append(changelog_row(owner(row)[0] if links.by_project else "", row, links))
+                rows.append(changelog_row(row, links))
             writer = self._new_writer()
             writer.put(f"changelog/page{number}.html", changelog_page(rows, number, count, self._options))
-            return writer.counts
+            return digest, writer.counts
 
         self.keys += [f"changelog/page{number}.html" for number in range(1, count + 1)]
-        return total(workers.run(jobs, range(1, count + 1), page))
+        made = workers.run(jobs, range(1, count + 1), page)
+        self.changelog_digests = [digest for digest, _ in made]
+        return total([counts for _, counts in made])
 
     def feeds(self, scan: Scan, newest_first: Sequence[int]) -> None:
         """`rss/`."""
+        from caseus.export.feeds import Feeds
+
         feeds = Feeds(self._options)
         self._put("rss/updates.xml", feeds.updates(scan, newest_first))
         self._put("rss/packages.xml", feeds.packages(scan))
 
-    def home(self, rows: Iterable[tuple[str, str | None]]) -> None:
+    def home(self, rows: Sequence[tuple[str, str | None]], files: int) -> None:
         """`index.html`: (project, latest version) each; that of a running caseus where that is the style."""
         options = self._options
         if options.style == "caseus" and options.base_url is not None:
+            from caseus.render import home_html
+
             page = home_html(
-                base_url=options.base_url, closed=options.closed, proxied=options.proxied, version=__version__
+                base_url=options.base_url,
+                closed=options.closed,
+                proxied=options.proxied,
+                projects=len(rows),
+                files=files,
+                version=__version__,
             )
         else:
             page = home_page(rows, options)
@@ -90,6 +111,12 @@ class Lists:
         self.keys.append(key)
 
 
+def _digest(scan: Scan, lines: Iterable[int], count: int) -> bytes:
+    digest = blake2b(count.to_bytes(4, "little"), digest_size=16)
+    digest.update(b"".join([scan.text_digest(line) for line in lines]))
+    return digest.digest()
+
+
 def newest_first(scan: Scan, order: Iterable[int]) -> Sequence[int]:
     """`order`: lines of files, by project and release; those of one moment stay in that order."""
     return array("I", sorted(order, key=scan.stamps.__getitem__, reverse=True))
@@ -100,7 +127,9 @@ def write_packages(target: Target, parts: Sequence[BinaryIO]) -> bool:
     there = target.open(PACKAGES)
     if there is not None:
         with there:
-            same = all(there.read(len(data)) == data for data in _chunks(parts)) and not there.read(1)
+            size = sum(part.seek(0, os.SEEK_END) for part in parts)
+            same = there.seek(0, os.SEEK_END) == size and not there.seek(0)
+            same = same and all(there.read(len(data)) == data for data in _chunks(parts))
         if same:
             return False
     target.write_file(PACKAGES, cast(BinaryIO, io.BufferedReader(_Joined(parts), _CHUNK)))

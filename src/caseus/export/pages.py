@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
-from typing import Final
-
-from packaging.utils import NormalizedName
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, cast
 
 from caseus.errors import Invalid
 from caseus.export.classic import project_page
 from caseus.export.entries import Entry
-from caseus.export.feeds import Feeds
 from caseus.export.files import is_placed
 from caseus.export.found import Found, Links
 from caseus.export.options import Options
@@ -20,11 +18,15 @@ from caseus.export.releases import pep440
 from caseus.export.target import Target
 from caseus.export.writing import plain_names
 from caseus.model import File, Project
-from caseus.names import parse_filename
-from caseus.render import project_html, project_json
+
+if TYPE_CHECKING:
+    from packaging.utils import NormalizedName
+
+    from caseus.export.feeds import Feeds
 
 _SIMPLE: Final = frozenset({"index.html", "index.json"})
 _JSON: Final = "json"
+_NO_FOLDERS: Final = frozenset({_JSON, f"{_JSON}.gz", f"{_JSON}.zst", ".", ".."})
 _RELEASES: Final = "releases.xml"
 
 
@@ -33,7 +35,6 @@ class ProjectPages:
 
     def __init__(self, options: Options, generated: str | None) -> None:
         self.links = Links(options)
-        self._feeds = Feeds(options)
         self.options, self._generated = options, generated
 
     def pages(self, found: Found) -> Iterator[tuple[str, bytes]]:
@@ -52,12 +53,25 @@ class ProjectPages:
         if options.style == "dumb-pypi":
             yield f"simple/{name}/index.html", project_page(found, self.links, self._generated)
             if options.simple_json:
-                yield f"simple/{name}/index.json", project_json(self._project(found), self._link)
+                yield f"simple/{name}/index.json", self._json(self._project(found))
             return
+        from caseus.render import project_html
+
         project = self._project(found)
         yield f"simple/{name}/index.html", project_html(project, self._link)
         if options.simple_json:
-            yield f"simple/{name}/index.json", project_json(project, self._link)
+            yield f"simple/{name}/index.json", self._json(project)
+
+    @cached_property
+    def _feeds(self) -> Feeds:
+        from caseus.export.feeds import Feeds  # few want them, and they load slowly
+
+        return Feeds(self.options)
+
+    def _json(self, project: Project) -> bytes:
+        from caseus.render import project_json
+
+        return project_json(project, self._link)
 
     def _link(self, file: File) -> str:
         return file.url or self.links.beside(Entry(filename=file.filename))
@@ -67,7 +81,7 @@ class ProjectPages:
         files = sorted(found.releases, key=lambda release: release.entry.filename)
         versions = {_normal(release.version, release.entry) for release in files if release.version is not None}
         return Project(
-            name=NormalizedName(found.name),
+            name=cast("NormalizedName", found.name),
             files=tuple(as_file(release.entry) for release in files),
             versions=tuple(pep440({*versions, *found.told_versions})),
             status=found.status,
@@ -94,7 +108,7 @@ def stale(target: Target, name: str, wanted: Collection[str], *, files: bool) ->
 
 def is_folder(version: str) -> bool:
     """Whether a folder can be named so: not where `json` is a file already."""
-    return version not in (_JSON, f"{_JSON}.gz", f"{_JSON}.zst", ".", "..") and "/" not in version
+    return version not in _NO_FOLDERS and "/" not in version
 
 
 def as_file(entry: Entry) -> File:
@@ -121,6 +135,8 @@ def _normal(version: str, entry: Entry) -> str:
     """PEP 440's normal form, as far as the name of the file is a wheel's or sdist's."""
     if entry.version is not None:
         return entry.version
+    from caseus.names import parse_filename
+
     try:
         return parse_filename(entry.filename).version
     except Invalid:

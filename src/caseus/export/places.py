@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
 from caseus.errors import Busy, Invalid, Unavailable
-from caseus.export.state import KEY
+from caseus.export.state import KEY, RUNNING
 from caseus.export.target import FolderTarget, StoredTarget, Target
 from caseus.storage import Storage
 
 _NEW: Final = ".caseus-export.new"
 _LATER: Final = ("changelog", "rss", "404.html", "robots.txt", "index.html", "packages.json", KEY)
 """What gets its place after everything that it leads to."""
+_TEMPORARY: Final = re.compile(
+    r"\.(caseus-(export|publish)\.[a-z]+|index\.html|packages\.json|404\.html|robots\.txt|\.nojekyll)(\.gz|\.zst)?\.new"
+).fullmatch
 _EXCHANGE: Final = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE: Final = -100  # AT_FDCWD
 
@@ -39,18 +43,19 @@ def opened(target: Path | Storage, *, sync: bool) -> Iterator[Place]:
         yield _Store(StoredTarget(target))
         return
     folder = Path(os.path.realpath(target))
-    with _locked(folder):
+    with locked(folder):
         if any((folder / name).exists() for name in ("simple", "pypi", *_LATER)):
             yield _Folder(folder, FolderTarget(folder, sync=sync))
             return
         # Nobody reads what is not there yet: it is made aside and then gets its place, whole.
         new = folder / _NEW
-        shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         try:
             yield _Store(FolderTarget(new, empty=True, sync=sync))
+            (folder / RUNNING).touch()  # of two folders one may have its place when a kill comes
             for name in sorted(os.listdir(new), key=lambda name: _LATER.index(name) if name in _LATER else -1):
                 os.rename(new / name, folder / name)
+            (folder / RUNNING).unlink()
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
@@ -74,9 +79,8 @@ class _Folder:
     @contextmanager
     def aside(self) -> Iterator[Target]:
         """Links to the old files, of which those that change are replaced. Unavailable."""
-        new = self._folder.with_name(f".{self._folder.name}{_NEW}")
+        new = _beside(self._folder)
         try:
-            shutil.rmtree(new, ignore_errors=True)
             shutil.copytree(self._folder, new, copy_function=os.link, symlinks=True)
         except (OSError, shutil.Error) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "links can't be made"
@@ -88,8 +92,22 @@ class _Folder:
             shutil.rmtree(new, ignore_errors=True)
 
 
+def _clean(folder: Path) -> None:
+    """Takes away what a writer that was killed left here; what it left deeper is for `Target.sweep`."""
+    for left in (folder / _NEW, _beside(folder)):
+        if left.exists():
+            shutil.rmtree(left, ignore_errors=True)
+    for name in filter(_TEMPORARY, os.listdir(folder)):
+        with suppress(OSError):
+            os.unlink(folder / name)
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}{_NEW}")
+
+
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Busy if another export writes there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,13 +119,34 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(f"another export writes to {folder}: wait for it", retry_after=60) from None
+        _clean(folder)
         yield
     finally:
         os.close(fd)
 
 
+def check_publishable(folder: Path, root: Path) -> None:
+    """Whether a server with the data folder `root` can keep pages there; it is made. Invalid, Unavailable."""
+    real, data = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
+    if real == data or data in real.parents:
+        raise Invalid(f"publish: {folder} is in the data folder {root}: give a folder of its own")
+    if real in data.parents:
+        raise Invalid(f"publish: {folder} has the data folder {root} in it, with its users: give a folder of its own")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, prefix=".caseus-publish-"):
+            pass
+    except OSError as error:
+        raise Unavailable(
+            f"publish: can't write to {folder}: {error.strerror}: make it a folder that this user may write to",
+            kind="local",
+        ) from None
+
+
 def _exchange(one: Path, other: Path) -> None:
     """Both folders change places in one step: whoever looks sees the one or the other. Unavailable."""
+    import ctypes
+
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         raise Unavailable("this system can't exchange folders: leave out --atomic", kind="local")

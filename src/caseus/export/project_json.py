@@ -36,7 +36,7 @@ class ProjectJson:
         self._found, self._links = found, links
         # Relative links of a release's page lead one folder further up than those of the project's.
         self._same = all(self._url(release, _UP) == self._url(release, f"{_UP}../") for release in found.offered[:1])
-        self._files = {release.entry.filename: self._file(release, _UP) for release in found.offered}
+        self._files = {release.entry.filename: self._file(release, _UP) for release in found.offered}  # told 3 times
 
     def project(self) -> bytes:
         return self._page(
@@ -54,7 +54,7 @@ class ProjectJson:
             return found.offered[-1] if found.offered else None
         return fullest(found.versions[found.latest])
 
-    def _page(self, info: Release | None, releases: Mapping[str, Sequence[_File]]) -> bytes:
+    def _page(self, info: Release | None, releases: Mapping[str, Sequence[msgspec.Raw]]) -> bytes:
         version = info.version if info else None
         entry = info.entry if info else None
         told: dict[str, Any] = {
@@ -73,13 +73,13 @@ class ProjectJson:
         }
         return _encode(told)
 
-    def _listed(self, files: Sequence[Release]) -> list[_File]:
+    def _listed(self, files: Sequence[Release]) -> list[msgspec.Raw]:
         return [self._files[file.entry.filename] for file in files]
 
     def _url(self, release: Release, up: str) -> str:
         return self._links.for_programs(self._found.name, release.entry, up)
 
-    def _file(self, release: Release, up: str) -> _File:
+    def _file(self, release: Release, up: str) -> msgspec.Raw:
         entry = release.entry
         told = _File(
             entry.filename,
@@ -88,10 +88,7 @@ class ProjectJson:
             packagetype(entry.filename),
             release.yanked,
             entry.yanked_reason,
+            msgspec.UNSET if release.uploaded is None else release.uploaded,
+            msgspec.UNSET if entry.hash is None else dict([entry.hash.split("=", 1)]),
         )
-        if release.uploaded is not None:
-            told.upload_time = release.uploaded
-        if entry.hash is not None:
-            algorithm, _, digest = entry.hash.partition("=")
-            told.digests = {algorithm: digest}
-        return told
+        return msgspec.Raw(_encode(told))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import pairwise
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from packaging.version import InvalidVersion, Version
@@ -34,10 +34,13 @@ def ordered(files: Iterable[Release]) -> list[Release]:
 
     What is no version by PEP 440 comes before all that is; a file without one counts as 0.
     """
-    keyed = sorted(((*_rough(file), file) for file in files), key=_first_two)
-    if any(one[:2] == other[:2] for one, other in pairwise(keyed)):
-        keyed.sort(key=lambda each: (*each[:2], natural(each[2].entry.filename), each[2].entry.filename))
-    return [file for _, _, file in keyed]
+    spelled: dict[str, list[Release]] = {}
+    for file in files:
+        spelled.setdefault(file.version or "0", []).append(file)
+    found: list[Release] = []
+    for _, same in groupby(sorted(spelled, key=version_order), version_order):
+        found += _in_release([file for version in same for file in spelled[version]])
+    return found
 
 
 def by_version(files: Iterable[Release]) -> dict[str, list[Release]]:
@@ -66,7 +69,14 @@ def latest(versions: dict[str, list[Release]]) -> str | None:
 
 def fullest(files: list[Release]) -> Release:
     """The first of the files of which most is known: never two files' metadata mixed (poetry relies on that)."""
-    return max(files, key=lambda file: bool(file.entry.requires_dist) + bool(file.entry.requires_python))
+    best, most = files[0], -1
+    for file in files:
+        known = bool(file.entry.requires_dist) + bool(file.entry.requires_python)
+        if known > most:
+            best, most = file, known
+            if known == 2:
+                break
+    return best
 
 
 def natural(text: str) -> tuple[int | str, ...]:
@@ -92,9 +102,12 @@ def _is_final(version: str) -> bool:
     return isinstance(parsed, Version) and not parsed.is_prerelease if rank else False
 
 
-def _rough(file: Release) -> tuple[Order, bool]:
-    return version_order(file.version or "0"), not file.entry.filename.endswith(".whl")
-
-
-def _first_two(keyed: tuple[Order, bool, Release]) -> tuple[Order, bool]:
-    return keyed[:2]
+def _in_release(files: list[Release]) -> list[Release]:
+    if len(files) == 1:
+        return files
+    wheels = [file for file in files if file.entry.filename.endswith(".whl")]
+    others = [file for file in files if not file.entry.filename.endswith(".whl")]
+    for kind in (wheels, others):
+        if len(kind) > 1:
+            kind.sort(key=lambda file: (natural(file.entry.filename), file.entry.filename))
+    return wheels + others

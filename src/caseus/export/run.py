@@ -22,7 +22,17 @@ from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
 from caseus.export.scan import Memory, Scan, scan, shares
 from caseus.export.spool import Spool
-from caseus.export.state import RUNNING, ProjectState, State, TextLines, lines_of, memory_of, read_state, write_state
+from caseus.export.state import (
+    FOLDERS,
+    RUNNING,
+    ProjectState,
+    State,
+    TextLines,
+    lines_of,
+    memory_of,
+    read_state,
+    write_state,
+)
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, plain_names, total
 
@@ -76,6 +86,11 @@ class Run:
         state = self._state
         return memory_of(state) if state is not None and state.source and state.pages == self._digests[0] else None
 
+    @property
+    def knows_all(self) -> bool:
+        """Whether the last run's own notes tell all that is here, so that no list of an earlier run tells more."""
+        return self._state is not None and self._is_sure and bool(self._state.source)
+
     def plan(self, found: Scan, previous: Scan | None) -> Plan:
         """`previous`: the list of an earlier run, which may have written to another place."""
         state = self._state
@@ -107,6 +122,8 @@ class Run:
             return _report(list(self._state.projects.values()) if self._state else [], Counts())
         if not self._target.empty:
             self._target.write(RUNNING, b"")
+        if not self._is_sure:
+            self._target.sweep(FOLDERS)
         lists = Lists(self._new_writer, self._options, self._generated)
         with self._built(found, plan) as (built, parts):
             projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
@@ -115,23 +132,30 @@ class Run:
             counts = [each.counts for each in built]
             lists.names([name for name, _ in listed])
             if self._options.changelog:
-                counts.append(lists.changelog(found, newest, self._jobs))
+                counts.append(lists.changelog(found, newest, self._jobs, self._changelog))
             if self._options.rss:
                 lists.feeds(found, newest)
-            lists.home(listed)
+            lists.home(listed, sum(project.files for project in projects.values()))
             lists.extras()
             counts.append(Counts(written=1) if write_packages(self._target, parts) else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
-        self._remember(found, source, projects, plan, lists.keys)
+        self._remember(found, source, projects, plan, lists)
         if not self._target.empty:
             self._target.delete(RUNNING)
         return _report(list(projects.values()), total([*counts, lists.writer.counts]))
 
+    @property
+    def _changelog(self) -> Sequence[bytes]:
+        """Digests of its pages, as far as they are as the last run left them."""
+        state = self._state
+        return state.changelog if state is not None and self._is_sure and state.lists == self._digests[1] else ()
+
     def _new_writer(self) -> Writer:
         before = self._state.compress if self._state is not None else ()
         compress = self._options.compress
-        return Writer(self._target, compress, [form for form in before if form not in compress])
+        dropped = [form for form in before if form not in compress]
+        return Writer(self._target, compress, dropped, trusts=self._is_sure and self._state is not None)
 
     @contextmanager
     def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[BinaryIO]]]:
@@ -183,20 +207,19 @@ class Run:
         for name in plan.gone:
             yield from stale(self._target, name, (), files=self._owns_files)
 
-    def _remember(
-        self, found: Scan, source: str, projects: dict[str, ProjectState], plan: Plan, keys: Sequence[str]
-    ) -> None:
+    def _remember(self, found: Scan, source: str, projects: dict[str, ProjectState], plan: Plan, lists: Lists) -> None:
         """Only projects whose pages are here: those that just the previous list calls right may be elsewhere."""
         known = self._state.projects if self._state is not None else {}
         here = {name: project for name, project in projects.items() if name not in plan.right or name in known}
         complete = len(here) == len(projects)
-        pages, lists = self._digests
+        pages, looks = self._digests
         state = State(
             pages=pages,
-            lists=lists,
+            lists=looks,
             source=source if complete else "",
             packages=self._target.signature(PACKAGES) if complete else None,
-            keys=tuple(keys),
+            keys=tuple(lists.keys),
+            changelog=tuple(lists.changelog_digests),
             files=self._options.files,
             compress=self._options.compress,
             projects=here,

@@ -21,8 +21,8 @@ _LEAST_PIECE: Final = 256 << 10
 _MOST_PIECE: Final = 4 << 20
 _PIECES_A_JOB: Final = 4
 _KEPT_FAULTS: Final = 10_000
-_DIGEST: Final = 16
-_MASK: Final = (1 << 8 * _DIGEST) - 1
+DIGEST: Final = 16
+_MASK: Final = (1 << 8 * DIGEST) - 1
 
 NO_FILE: Final = -(1 << 62)
 """The stamp of a line that tells no file that is there."""
@@ -62,8 +62,12 @@ class Scan:
         start = self.starts[number]
         return self.spool.read(start, start + self.sizes[number])
 
+    def text_digest(self, number: int) -> bytes:
+        return bytes(self.texts[number * DIGEST : (number + 1) * DIGEST])
+
     def lines_of(self, name: str) -> Iterator[tuple[int, bytes]]:
-        return ((number, self.line(number)) for number in self.lines[name])
+        """Without the blanks around them."""
+        return ((number, self.line(number).strip()) for number in self.lines[name])
 
 
 def scan(spool: Spool, decode: Decode, jobs: int, memory: Memory | None = None, *, meanings: bool = False) -> Scan:
@@ -97,7 +101,8 @@ class _Looker:
     """Looks at one piece."""
 
     def __init__(self, decode: Decode, memory: Memory | None, meanings: bool) -> None:
-        self._decode, self._memory, self._meant = decode, memory, meanings
+        self._decode, self._meant = decode, meanings
+        self._memory = memory or Memory({}, (), (), ())
         self._numbers: dict[str, int] = {}
         self._digests: list[int] = []
         self._meanings: list[int] = []
@@ -107,22 +112,24 @@ class _Looker:
     def look(self, data: bytes, start: int) -> _Look:
         starts, sizes, stamps, owners = array("Q"), array("I"), array("q"), array("I")
         texts = bytearray()
-        numbers, digests, memory = self._numbers, self._digests, self._memory
-        recall = memory.lines if memory is not None else {}
+        digests = self._digests
+        recall, known, told, names = self._memory
+        again: dict[int, int] = {}  # numbers of projects: an earlier run's to ours
         height = 0
         for height, line in enumerate(data.split(b"\n"), 1):
             size = len(line)
             if text := line.strip():
-                digest = blake2b(text, digest_size=_DIGEST).digest()
+                digest = blake2b(text, digest_size=DIGEST).digest()
                 at = recall.get(digest)
-                if at is not None and memory is not None:
-                    name, stamp = memory.names[memory.owners[at]], memory.stamps[at]
+                if at is not None:
+                    owner, stamp = known[at], told[at]
+                    number = again.get(owner)
+                    if number is None:
+                        number = again[owner] = self._number(names[owner])
                 else:
                     name, stamp = self._read(height, text)
-                if name:
-                    number = numbers.get(name)
-                    if number is None:
-                        number = self._add(name)
+                    number = self._number(name) if name else -1
+                if number >= 0:
                     digests[number] += int.from_bytes(digest, "little")  # a sum: their order does not matter
                     starts.append(start)
                     sizes.append(size)
@@ -132,8 +139,8 @@ class _Looker:
             start += size + 1
         if data.endswith(b"\n"):
             height -= 1
-        told = (list(numbers), digests, self._meanings, self._faults, self._bad)
-        return _Look(height, starts, sizes, stamps, texts, owners, *told)
+        rest = (list(self._numbers), digests, self._meanings, self._faults, self._bad)
+        return _Look(height, starts, sizes, stamps, texts, owners, *rest)
 
     def _read(self, number: int, text: bytes) -> tuple[str, int]:
         """Project and stamp; no project where the line can't be used."""
@@ -147,15 +154,16 @@ class _Looker:
                 self._faults.append(Fault(number, shown(text), str(error)))
             return "", 0
         if self._meant:
-            meaning = blake2b(_encode(entry), digest_size=_DIGEST).digest()
-            known = self._numbers.get(name)
-            self._meanings[self._add(name) if known is None else known] += int.from_bytes(meaning, "little")
+            meaning = blake2b(_encode(entry), digest_size=DIGEST).digest()
+            self._meanings[self._number(name)] += int.from_bytes(meaning, "little")
         return name, stamp
 
-    def _add(self, name: str) -> int:
-        number = self._numbers[name] = len(self._digests)
-        self._digests.append(0)
-        self._meanings.append(0)
+    def _number(self, name: str) -> int:
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self._digests)
+            self._digests.append(0)
+            self._meanings.append(0)
         return number
 
 
@@ -192,7 +200,7 @@ def _joined(found: Scan, looks: Iterable[_Look]) -> Scan:
 
 
 def _bytes(total: int) -> bytes:
-    return (total & _MASK).to_bytes(_DIGEST, "little")
+    return (total & _MASK).to_bytes(DIGEST, "little")
 
 
 def shares(counts: Sequence[int], parts: int) -> list[tuple[int, int]]:

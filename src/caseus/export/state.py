@@ -5,20 +5,24 @@ It is written last of all: after a run that was cut off it tells of the one befo
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Iterable
 
 import msgspec
 
 from caseus.export.options import Encoding
-from caseus.export.scan import Memory, Scan
+from caseus.export.scan import DIGEST, Memory, Scan
 from caseus.export.target import Target
 
 KEY = "caseus-export.state"
 RUNNING = "caseus-export.running"
 """Is there while pages are written: where a run finds it, another was cut off, and what the state says is not sure."""
 
-_FORMAT = 3
+FOLDERS = ("simple", "pypi", "changelog", "rss")
+"""Those of a tree."""
+
+_FORMAT = 4
 
 
 class ProjectState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -46,8 +50,8 @@ class TextLines(msgspec.Struct, frozen=True, array_like=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """`pages` and `lists`: digests of the options that these depend on; `source`: of the whole list, as it was given.
 
-    `packages`: the signature of `packages.json`. `keys`: of the lists that were written.
-    `files`: those of packages too. `compress`: the forms of every page.
+    `packages`: the signature of `packages.json`. `keys`: of the lists that were written; `changelog`: digests of its
+    pages. `files`: those of packages too. `compress`: the forms of every page.
     """
 
     format: int = _FORMAT
@@ -56,6 +60,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     packages: str | None
     keys: tuple[str, ...]
+    changelog: tuple[bytes, ...]
     files: bool
     compress: tuple[Encoding, ...]
     projects: dict[str, ProjectState]
@@ -86,8 +91,7 @@ def memory_of(state: State) -> Memory:
     owners.frombytes(state.lines.owners)
     stamps.frombytes(state.lines.stamps)
     texts = state.lines.texts
-    size = len(texts) // max(1, len(owners))
-    numbers = {texts[at * size : (at + 1) * size]: at for at in range(len(owners))}
+    numbers = {text: at for at, (text,) in enumerate(struct.iter_unpack(f"{DIGEST}s", texts))}
     return Memory(numbers, owners, stamps, list(state.projects))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -15,6 +17,8 @@ from caseus.errors import NotFound, Unavailable
 from caseus.storage import Blob, Storage
 
 _CHUNK: Final = 1 << 20
+_PAGE: Final = 1 << 16
+_TEMPORARY: Final = re.compile(r"\..+\.new\Z", re.DOTALL).match
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -34,6 +38,7 @@ class Target(Protocol):
     def place(self, key: str, path: Path) -> bool: ...  # a copy of the file, or a link to it; whether that changed it
     def open(self, key: str) -> BinaryIO | None: ...
     def delete(self, key: str) -> None: ...
+    def sweep(self, folders: Sequence[str]) -> None: ...  # what a writer that was killed left there, and empty folders
     def names(self, folder: str) -> list[str]: ...  # what is right under it, folders with a slash at the end
     def signature(self, key: str) -> str | None: ...  # changes when somebody writes it; None where that is not known
 
@@ -41,7 +46,7 @@ class Target(Protocol):
 class FolderTarget:
     """A folder. A file gets its name when it is whole; with `sync` it is on the disk then.
 
-    A temporary file that a kill leaves behind is overwritten by the next run that writes the same page.
+    A temporary file that a kill leaves behind is `.NAME.new`; `sweep` deletes it.
     """
 
     forks = True
@@ -57,8 +62,12 @@ class FolderTarget:
                 fd = os.open(self._at + key, os.O_RDONLY | os.O_CLOEXEC)
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            with open(fd, "rb", buffering=0) as file:
-                return file.readall()
+            try:
+                if len(data := os.read(fd, _PAGE)) < _PAGE:  # of a plain file: that is all
+                    return data
+                return b"".join([data, *iter(partial(os.read, fd, _CHUNK), b"")])
+            finally:
+                os.close(fd)
 
     def exists(self, key: str) -> bool:
         return os.path.exists(self._at + key)
@@ -83,6 +92,8 @@ class FolderTarget:
             if not self.empty:
                 os.rename(beside, path)
         except OSError as error:
+            with suppress(OSError):  # space that it took, where there is no more
+                os.unlink(beside)
             raise _refused("write", error) from error
 
     def write_file(self, key: str, source: BinaryIO) -> None:
@@ -136,6 +147,15 @@ class FolderTarget:
                 return
             folder = folder.rpartition("/")[0]
 
+    def sweep(self, folders: Sequence[str]) -> None:
+        with _told("delete"):
+            for folder in folders:
+                for path, _, names in os.walk(self._at + folder, topdown=False):
+                    for name in filter(_TEMPORARY, names):
+                        os.unlink(f"{path}/{name}")
+                    with suppress(OSError):  # it is not empty
+                        os.rmdir(path)
+
     def names(self, folder: str) -> list[str]:
         with _told("list"), suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._at + folder) as entries:
             return sorted(entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries)
@@ -150,11 +170,13 @@ class FolderTarget:
 
     def _make(self, folder: str) -> None:
         if folder:
-            with suppress(FileExistsError):
-                try:
-                    os.mkdir(self._at + folder)
-                except FileNotFoundError:
-                    self._make(folder.rpartition("/")[0])
+            try:
+                os.mkdir(self._at + folder)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                self._make(folder.rpartition("/")[0])
+                with suppress(FileExistsError):  # another process may have been faster
                     os.mkdir(self._at + folder)
         self._made = folder
 
@@ -206,6 +228,9 @@ class StoredTarget:
 
     def delete(self, key: str) -> None:
         self._store.delete(key)
+
+    def sweep(self, folders: Sequence[str]) -> None:
+        pass
 
     def names(self, folder: str) -> list[str]:
         found = (key[len(folder) + 1 :].partition("/") for key in self._store.keys(f"{folder}/"))

@@ -33,11 +33,15 @@ def total(counts: Iterable[Counts]) -> Counts:
 class Writer:
     """Writes what differs from what is there; when a page was made is no difference.
 
-    `dropped`: compressed forms that an earlier run wrote, which are deleted.
+    `dropped`: compressed forms that an earlier run wrote, which are deleted. Without `trusts` those that are there may
+    be of another page, as a run that was cut off leaves them.
     """
 
-    def __init__(self, target: Target, compress: Iterable[Encoding], dropped: Iterable[Encoding] = ()) -> None:
+    def __init__(
+        self, target: Target, compress: Iterable[Encoding], dropped: Iterable[Encoding] = (), *, trusts: bool = True
+    ) -> None:
         self.target = target
+        self._trusts = trusts
         self._compress, self._dropped = tuple(compress), tuple(dropped)
         self.written = self.kept = self.deleted = 0
         self.made = 0
@@ -66,7 +70,9 @@ class Writer:
                 self.kept += 1
         for encoding in self._compress:
             beside = f"{key}.{encoding}"
-            if changed or not target.exists(beside):
+            if not changed and not self._trusts:
+                self.put_exactly(beside, _compressed(data, encoding))
+            elif changed or not target.exists(beside):
                 target.write(beside, _compressed(data, encoding))
                 self.written += 1
             else:
@@ -75,7 +81,7 @@ class Writer:
             self._delete(f"{key}.{encoding}")
 
     def put_exactly(self, key: str, data: bytes) -> None:
-        """What is no page: never compressed."""
+        """What is no page: not compressed."""
         if self.target.read(key) == data:
             self.kept += 1
         else:

@@ -89,9 +89,9 @@ class Proxy:
             return False
         return True
 
-    def projects(self) -> Iterator[NormalizedName]:
+    def projects(self, after: str = "") -> Iterator[NormalizedName]:
         """Those that were asked for so far: what else the upstream has is not listed."""
-        return (NormalizedName(name) for name in self._catalog.projects(self.tree))
+        return (NormalizedName(name) for name in self._catalog.projects(self.tree, after))
 
     def project(self, name: NormalizedName) -> Project:
         page, until, stale = self._page(name)

@@ -49,9 +49,17 @@ class Line(NamedTuple):
 
 
 def home_html(
-    *, base_url: str, index: str = "main", closed: bool = False, proxied: bool = False, version: str = ""
+    *,
+    base_url: str,
+    index: str = "main",
+    closed: bool = False,
+    proxied: bool = False,
+    projects: int = 0,
+    files: int = 0,
+    version: str = "",
 ) -> bytes:
-    """The page. `base_url`: absolute, ends in `/`; `closed`: reading needs a login; `proxied`: there is an upstream."""
+    """The page. `base_url`: absolute, ends in `/`; `closed`: reading needs a login; `proxied`: there is an upstream;
+    `projects` and `files`: how many are published here."""
     what = (
         "Packages published here, and everybody else's through a verified cache."
         if proxied
@@ -64,6 +72,7 @@ def home_html(
             f"<h1>{escape(title)}</h1>",
             f'<p class="lead">{what}</p>',
             f"<p>{who}</p>",
+            f"<p>{_count(projects, files)}</p>",
             '<a class="button" href="simple/">Browse all projects</a>',
             "<h2>Install from here</h2>",
             *_cards(_install_lines(base_url)),
@@ -81,6 +90,16 @@ def home_html(
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
         "</body>\n</html>\n"
     ).encode()
+
+
+def _count(projects: int, files: int) -> str:
+    if not projects:
+        return "Nothing is published here yet."
+    return f"Published here: {_many(projects, 'project')} with {_many(files, 'file')}."
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _install_lines(base_url: str) -> Iterator[Line]:

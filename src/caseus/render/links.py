@@ -41,8 +41,9 @@ def beside(file: File) -> str:
 
 def sound_hashes(hashes: Mapping[str, str]) -> dict[str, str]:
     """Those that every client knows, in lower-case hex, sorted: an upstream may list anything."""
-    if len(hashes) == 1:
-        return {name: text for name, text in hashes.items() if name in _ALGORITHMS and _HEX.match(text)}
+    if len(hashes) == 1:  # nearly always
+        [(name, text)] = hashes.items()
+        return {name: text} if name in _ALGORITHMS and _HEX.match(text) else {}
     return {name: hashes[name] for name in sorted(_ALGORITHMS & hashes.keys()) if _HEX.match(hashes[name])}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -20,6 +21,18 @@ JSON: Final[ContentType] = "application/vnd.pypi.simple.v1+json"
 HTML: Final[ContentType] = "application/vnd.pypi.simple.v1+html"
 PLAIN_HTML: Final[ContentType] = "text/html"
 """What PEP 691 calls the alias of v1+html: browsers and pip before 22.2 know only this one."""
+
+
+class ListForm(NamedTuple):
+    """How the list of projects looks: `head`, then the entries of normalised names, then `tail`.
+
+    Made in pieces, as a large one is, `between` stands between the entries of two pieces.
+    """
+
+    head: bytes
+    entries: Callable[[Iterable[str]], bytes]
+    between: bytes
+    tail: bytes
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from caseus.model import File, Project
 from caseus.render.links import Link, beside, best_hash, escaped, provenance_url
-from caseus.render.page import API_VERSION
+from caseus.render.page import API_VERSION, ListForm
 
 
 def project_html(project: Project, link: Link = beside) -> bytes:
@@ -22,7 +23,11 @@ def project_html(project: Project, link: Link = beside) -> bytes:
 
 def list_html(names: Iterable[str]) -> bytes:
     """The list of projects, by normalised names."""
-    return _document("Simple index", (), (f'    <a href="{name}/">{name}</a><br>' for name in names))
+    return b"".join((HTML_LIST.head, HTML_LIST.entries(names), HTML_LIST.tail))
+
+
+def _entries(names: Iterable[str]) -> bytes:
+    return "".join([f'    <a href="{name}/">{name}</a><br>\n' for name in names]).encode()
 
 
 def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes:
@@ -45,13 +50,20 @@ def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes
     return "\n".join(lines).encode()
 
 
+_LIST_HEAD, _LIST_TAIL = _document("Simple index", (), ("\0",)).split(b"\0\n")
+HTML_LIST = ListForm(head=_LIST_HEAD, entries=_entries, between=b"", tail=_LIST_TAIL)
+
+
+_escaped_once = lru_cache(maxsize=256)(escaped)
+"""For what a project says of most of its files."""
+
+
 def _attributes(file: File, link: Link) -> str:
     """Put together by hand: pages have thousands of them."""
     fragment = best_hash(file.hashes)
-    url = link(file)
-    text = f' href="{escaped(f"{url}#{fragment}" if fragment else url)}"'
+    text = f' href="{escaped(link(file))}#{fragment}"' if fragment else f' href="{escaped(link(file))}"'
     if file.requires_python is not None:
-        text += f' data-requires-python="{escaped(file.requires_python)}"'
+        text += f' data-requires-python="{_escaped_once(file.requires_python)}"'
     if file.core_metadata:
         digest = (best_hash(file.core_metadata) if isinstance(file.core_metadata, dict) else None) or "true"
         # PEP 714: pip before 23.3 reads only the old name

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from caseus.model import File, Project
 from caseus.render.links import Link, beside, encodable, provenance_url, sound_hashes
-from caseus.render.page import API_VERSION
+from caseus.render.page import API_VERSION, ListForm
 
 _META = {"api-version": API_VERSION}
+_DASHED: Final = ("upload_time", "requires_python", "core_metadata", "gpg_sig")
 
 
 def project_json(project: Project, link: Link = beside) -> bytes:
@@ -34,33 +36,50 @@ def project_json(project: Project, link: Link = beside) -> bytes:
 
 def list_json(names: Iterable[str]) -> bytes:
     """The list of projects, by normalised names."""
-    return msgspec.json.encode({"meta": _META, "projects": [{"name": name} for name in names]})
+    return b"".join((JSON_LIST.head, JSON_LIST.entries(names), JSON_LIST.tail))
 
 
-def upload_time(moment: datetime) -> str:
-    """PEP 700's form, in UTC: whole seconds, or all six digits of a fraction."""
-    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat().removesuffix("+00:00") + "Z"
+def _entries(names: Iterable[str]) -> bytes:
+    return ",".join([f'{{"name":"{name}"}}' for name in names]).encode()  # a normalised name needs no escapes
 
 
-def _file(file: File, link: Link) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "filename": encodable(file.filename),
-        "url": link(file),
-        "hashes": sound_hashes(file.hashes),
-    }
-    if file.size is not None:
-        entry["size"] = file.size
-    if file.upload_time is not None:
-        entry["upload-time"] = upload_time(file.upload_time)
-    if file.requires_python is not None:
-        entry["requires-python"] = encodable(file.requires_python)
+JSON_LIST = ListForm(
+    head=msgspec.json.encode({"meta": _META})[:-1] + b',"projects":[', entries=_entries, between=b",", tail=b"]}"
+)
+
+
+class _Entry(msgspec.Struct, gc=False, rename={name: name.replace("_", "-") for name in _DASHED}):
+    """A file, in the order of its keys: a Struct is made and written in half the time of a dictionary.
+
+    PEP 700's form of time is how msgspec writes one in UTC: whole seconds, or all six digits of a fraction.
+    """
+
+    filename: str
+    url: str
+    hashes: dict[str, str]
+    size: int | UnsetType
+    upload_time: datetime | UnsetType
+    requires_python: str | UnsetType
+    core_metadata: bool | dict[str, str] | UnsetType
+    yanked: bool | str
+    gpg_sig: bool | UnsetType
+    provenance: str | UnsetType
+
+
+def _file(file: File, link: Link) -> _Entry:
+    core_metadata: bool | dict[str, str] | UnsetType = UNSET
     if file.core_metadata:
         known = sound_hashes(file.core_metadata) if isinstance(file.core_metadata, dict) else {}
-        entry["core-metadata"] = known or True  # never its old name: pip 22.3 to 23.0 dies of that in JSON (PEP 714)
-    entry["yanked"] = encodable(file.yanked) if isinstance(file.yanked, str) and file.yanked else bool(file.yanked)
-    if file.gpg_sig is not None:
-        entry["gpg-sig"] = file.gpg_sig
-    if provenance := provenance_url(file.provenance):
-        entry["provenance"] = provenance
-    return entry
+        core_metadata = known or True  # never its old name: pip 22.3 to 23.0 dies of that in JSON (PEP 714)
+    return _Entry(
+        encodable(file.filename),
+        link(file),
+        sound_hashes(file.hashes),
+        UNSET if file.size is None else file.size,
+        UNSET if file.upload_time is None else file.upload_time.astimezone(UTC),
+        UNSET if file.requires_python is None else encodable(file.requires_python),
+        core_metadata,
+        encodable(file.yanked) if isinstance(file.yanked, str) and file.yanked else bool(file.yanked),
+        UNSET if file.gpg_sig is None else file.gpg_sig,
+        UNSET if file.provenance is None else provenance_url(file.provenance) or UNSET,
+    )

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 LONGEST_PHRASE = 200
+UNSENT = 4096
+"""Bytes that the last words of a TLS handshake stay below."""
 LONGEST = 1 << 20
 """Bytes of a page that are handed to the transport in one piece."""
 
@@ -150,7 +152,7 @@ class Protocol(HttpToolsProtocol):
 
     def _take_lane(self, lane: Lane, data: bytes) -> bool:
         """Whether the lane has answered."""
-        if self.transport.get_write_buffer_size():
+        if self.transport.get_write_buffer_size() > UNSENT:
             return False  # the client is slow: its answers wait where they take no memory
         reply = lane.find(data, self._peer, self.server_state.default_headers)
         if reply is None:
@@ -172,7 +174,9 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(reply.head)
         self.server_state.total_requests += 1
         self._due = self.loop.time() + self.timeout_keep_alive
-        lane.told(reply, self.loop, reply.size)
+        lane.log.add(
+            reply.shown, reply.status, reply.size, reply.request_id, reply.client, reply.cache, reply.user, self.loop
+        )
         return True
 
     async def _send(self, lane: Lane, reply: Reply, sending: Sending) -> None:
@@ -180,7 +184,10 @@ class Protocol(HttpToolsProtocol):
         try:
             await sending.run()
         finally:
-            lane.told(reply, self.loop, sending.sent, seconds=self.loop.time() - began, failure=sending.failure)
+            lane.log.add(
+                reply.shown, reply.status, sending.sent, reply.request_id, reply.client, reply.cache, reply.user,
+                self.loop, seconds=self.loop.time() - began, failure=sending.failure,
+            )  # fmt: skip
             if not sending.response_complete or not sending.keep_alive:
                 self.transport.close()
             if sending.response_complete:

@@ -32,7 +32,7 @@ class Http11:
 
     def __init__(self, swap: Swap, state: State) -> None:
         self._swap = swap
-        self._log = AccessLog(logs.plain_lines())
+        self._log = AccessLog(logs.plain_lines(), swap.app.metrics)
         self._tls = Tls(state.certificate) if state.certificate is not None else None
         self._protocol = Protocol.for_at_most(most_connections(state.config), Lane(swap.app, self._log))
         self._server = _Server(_uvicorn_config(swap, state.config, self._protocol))

@@ -18,14 +18,12 @@ from caseus.recent import Recent
 from caseus.server.access_log import AccessLog, Shown
 from caseus.web.conditional import parse_tags
 from caseus.web.negotiate import choose_coding, choose_type, format_of
-from caseus.web.pages import Key
+from caseus.web.pages import CONTENT_TYPES, Key
 from caseus.web.paths import Route
 from caseus.web.ready_files import FileKey, ReadyFile
 from caseus.web.request import CacheMark, joined, shown
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
     from caseus.access import Principal
     from caseus.render import ContentType
     from caseus.web.app import App
@@ -37,7 +35,8 @@ READ_AT_ONCE: Final = 256 << 10
 _MOST_LINES: Final = 8192
 _MOST_RESTS: Final = 2048
 _MOST_PROXIES: Final = 1024
-_LONGEST: Final = 2048  # bytes of either half
+_LONGEST_LINE: Final = 512  # bytes; also of names that nobody knows there may be as many as fit
+_LONGEST_REST: Final = 2048
 _END: Final = b"\r\n\r\n"
 _NEVER: Final = frozenset(
     {b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"x-request-id"}
@@ -51,11 +50,11 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 class Line:
     """A request line that asks for a page or a file. `format`: as `?format=` says, None if the rest has to."""
 
-    __slots__ = ("file", "format", "head", "index_name", "project", "shown")
+    __slots__ = ("file", "format", "head", "keys", "shown")
 
     def __init__(self, index_name: str, route: Route, method: str, target: bytes) -> None:
         path, _, query = target.partition(b"?")
-        self.index_name, self.project = index_name, route.project
+        self.keys = {content_type: Key(index_name, route.project, content_type) for content_type in CONTENT_TYPES}
         self.file = FileKey(index_name, route.project, route.filename) if route.kind == "file" else None
         self.format: ContentType | None = format_of(query) or None
         self.head = method == "HEAD"
@@ -95,7 +94,7 @@ class Lane:
         self.answered = 0
         self.threads = app.threads.files
         self.busy = app.busy
-        self._log, self._metrics = log, app.metrics
+        self.log = log
         self._app = app
         self._pages, self.files = app.pages, app.files.ready
         self._clock = app.clock
@@ -107,16 +106,6 @@ class Lane:
         self._ids = itertools.count((1 << 63) + secrets.randbits(62))  # so that each has 16 digits
         self._defaults: object = None
         self._started: dict[int, bytes] = {}
-
-    def told(
-        self, reply: Reply, loop: AbstractEventLoop, size: int, *, seconds: float = 0.0, failure: str | None = None
-    ) -> None:
-        """It was given, with so many bytes of its body: log and count it."""
-        self._metrics.requested(reply.status)
-        self._log.add(
-            reply.shown, reply.status, size, reply.request_id, reply.client, reply.cache, reply.user, loop,
-            seconds=seconds, failure=failure,
-        )  # fmt: skip
 
     # What was learnt
 
@@ -148,13 +137,15 @@ class Lane:
         content_type = line.format or rest.accepted
         if content_type is None:
             return None
-        ready = self._pages.at_once(Key(line.index_name, line.project, content_type))
+        ready = self._pages.at_once(line.keys[content_type])
         if ready is None:
             return None
         variant = ready.variants.get(rest.coding)
         if variant is None:
             return None
-        told = variant.told(ready, self._clock())
+        told = variant.latest
+        if told is None or self._clock() >= told.until:
+            told = variant.told(ready, self._clock())
         mark: CacheMark = "stale" if ready.validity.stale else "hit"
         request_id = hex(next(self._ids))[2:]
         if variant.etag in rest.tags:
@@ -219,7 +210,9 @@ class Lane:
         if line != b"%b %b HTTP/1.1" % (method.encode(), target) or not target.startswith(b"/"):
             return
         half = end + half
-        if data.count(_END) > 1 or not data.endswith(_END) or max(len(line), len(half)) > _LONGEST:
+        if data.count(_END) > 1 or not data.endswith(_END):
+            return
+        if len(line) > _LONGEST_LINE or len(half) > _LONGEST_REST:
             return
         if self._lines.get(line) is None:
             known = self._understand(method, target)
@@ -236,10 +229,7 @@ class Lane:
             return None
         if route.kind not in ("list", "project", "file") or route.view == "refresh":
             return None
-        line = Line(self._app.index_of(route), route, method, target)
-        # Names that nobody knows would only take the place of others.
-        known = self.files.has(line.file) if line.file else self._pages.has(line.index_name, line.project)
-        return line if known else None
+        return Line(self._app.index_of(route), route, method, target)
 
     def _learn_rest(self, half: bytes, headers: RawHeaders, client: str) -> None:
         fields = joined(headers)

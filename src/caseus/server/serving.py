@@ -36,6 +36,7 @@ class Serving:
     def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
         """As `Engine.run`."""
         self._swap.site.catalog.watch_serial()
+        self._swap.site.publish()
         with self._swap.site.watching():
             self.engine.run(sockets, on_ready)
 
@@ -57,7 +58,10 @@ class Serving:
         self.engine.in_loop(lambda: self._take(state, app, new))
 
     def _take(self, state: State, app: App, new: Site) -> None:
+        old = self._swap.site
         self._swap.replace(app, new)
+        old.stop_publishing()  # not when its last request is done: that may be a long download
+        new.publish()
         self.engine.apply(state)
         self._metrics.reloaded(True)
         _log.info("reloaded", users=len(state.listed))

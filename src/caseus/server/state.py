@@ -39,6 +39,10 @@ def read_state(config: Config) -> State:
     """Read what the settings name. CaseusError with what is wrong with it."""
     for upstream in config.upstreams:
         check_credentials(upstream)
+    if config.publish is not None:
+        from caseus.export.places import check_publishable
+
+        check_publishable(config.publish, config.root)
     return State(
         config=config,
         listed=_read_passwd(config.passwd) if config.passwd is not None else {},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import BinaryIO, Protocol, Self
 
@@ -111,6 +111,13 @@ class Staged(Protocol):
         """Give the bytes their name, create-if-absent, all or nothing, durable. Conflict if it has other bytes."""
         ...
 
+    def link(self, key: str) -> None:
+        """As `commit`, but the name and the bytes under it are durable only after `Storage.sync`.
+
+        Conflict also if the key holds the same bytes from elsewhere: whether a disk took those is not known.
+        """
+        ...
+
     def holds(self, key: str) -> bool:
         """Whether the key holds these bytes now."""
         ...
@@ -124,10 +131,21 @@ class Storage(Protocol):
     """A store. A new one is a module with these methods and a subclass of `storage.testing.StorageConformance`."""
 
     def stage(self) -> Staged: ...  # Unavailable("full") where no space is left, here and in every write
-    def replace(self, key: str, source: BinaryIO) -> None: ...  # atomic and durable; for what is derived
+    def replace(self, key: str, source: BinaryIO, *, durable: bool = True) -> None:
+        """Atomic; for what is derived. Where it need not be durable yet, `sync` makes it so."""
+        ...
+
+    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
+        """Make durable what the keys hold, whoever wrote it, and their names; for several in less than one by one.
+
+        `beside`: something that is durable lies there already, so that the folders above need not be looked at. Absent
+        is fine.
+        """
+        ...
+
     def set_aside(
         self, key: str, digest: str
-    ) -> None: ...  # if it still holds other bytes than this sha256: to .orphans/
+    ) -> None: ...  # if it still holds other bytes than this sha256 ("": any): to .orphans/
     def open(self, key: str, start: int = 0, stop: int | None = None) -> Blob: ...  # NotFound, BadRange
     def delete(self, key: str) -> None: ...  # absent is fine
     def keys(self, prefix: str = "") -> Iterator[str]: ...  # exact prefix, sorted, complete; not the store's own

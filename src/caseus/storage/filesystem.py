@@ -1,6 +1,6 @@
 """A store in a folder of this machine: a tree that a person can read.
 
-What was promised durable is so after a power loss: the file is synced before it gets its name, and the folders after.
+What was promised durable is so after a power loss: files, and the folders above them, are synced before it is told.
 Names are given by link(2), which never replaces, so that of any number of writers on any number of processes one wins.
 Beside the tree there are the store's own folders: `.incoming` (bytes under no name yet) and `.orphans` (bytes that no
 fact knows, set aside).
@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +33,8 @@ from caseus.storage.staging import (
     in_folder,
     link_new,
     own_segments,
+    set_time,
+    sync_keys,
 )
 
 __all__ = ["FileBlob", "FilesystemStorage"]
@@ -69,16 +71,39 @@ class FilesystemStorage:
             finally:
                 os.close(fd)
 
-    def replace(self, key: str, source: BinaryIO) -> None:
+    def stamp(self, key: str, time: float) -> None:
+        """Gives what is stored its time (Unix seconds), as `Staged.stamp` does. Absent is fine. Unavailable."""
+        *folders, name = own_segments(key)
+        with (
+            suppress(FileNotFoundError),
+            told("write a file", absence=True),
+            Folder.open(self.root, folders) as folder,
+        ):
+            fd = open_plain(name, folder)
+            if fd is not None:
+                try:
+                    set_time(fd, time)
+                finally:
+                    os.close(fd)
+
+    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
+        with told("write a file"):
+            sync_keys(self.root, keys, beside=beside)
+
+    def replace(self, key: str, source: BinaryIO, *, durable: bool = True) -> None:
         own_segments(key)
         with Temporary(self.root) as temporary:
             while data := source.read(CHUNK):
                 temporary.write(data)
-            temporary.sync()
+            if durable:
+                temporary.sync()
+            else:
+                temporary.show()
 
             def rename(folder: Folder, name: str) -> None:
                 os.rename(temporary.name, name, src_dir_fd=temporary.folder.fd, dst_dir_fd=folder.fd)
-                folder.sync()
+                if durable:
+                    folder.sync()
 
             with told("replace a file"):
                 in_folder(self.root, key, rename)

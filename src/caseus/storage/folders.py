@@ -40,7 +40,8 @@ class Folder:
     """
 
     def __init__(self, fds: Sequence[int], names: Sequence[str]) -> None:
-        self._fds = tuple(fds)
+        self.fds = tuple(fds)
+        """Of the root, of those in between, and of this one."""
         self._names = tuple(names)
 
     @classmethod
@@ -56,10 +57,14 @@ class Folder:
             raise Unavailable("the store's folder is gone: is its disk mounted?", kind="local") from error
         try:
             for name in names:
-                if make is not None:
+                try:
+                    fds.append(_open_one(name, fds[-1]))
+                except FileNotFoundError:
+                    if make is None:
+                        raise
                     with suppress(FileExistsError):
                         os.mkdir(name, make, dir_fd=fds[-1])
-                fds.append(_open_one(name, fds[-1]))
+                    fds.append(_open_one(name, fds[-1]))
         except BaseException:
             _close(fds)
             raise
@@ -67,7 +72,7 @@ class Folder:
 
     @property
     def fd(self) -> int:
-        return self._fds[-1]
+        return self.fds[-1]
 
     def sync(self) -> None:
         """Makes the folder's entries durable, and its own in those above it.
@@ -75,19 +80,19 @@ class Folder:
         All the way up, each time: who finds a folder made by another process can't know whether that one got as far as
         its own fsync. On a folder that did not change it costs some 35 µs.
         """
-        for fd in reversed(self._fds):
+        for fd in reversed(self.fds):
             durability.sync(fd)
 
     def remove_if_empty(self) -> None:
         """Removes the folder and those above it that hold nothing; never the root."""
-        for name, above in zip(reversed(self._names), reversed(self._fds[:-1]), strict=True):
+        for name, above in zip(reversed(self._names), reversed(self.fds[:-1]), strict=True):
             try:
                 os.rmdir(name, dir_fd=above)
             except OSError:
                 return
 
     def close(self) -> None:
-        _close(self._fds)
+        _close(self.fds)
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import BinaryIO
 
@@ -35,7 +35,11 @@ class MemoryStorage:
             self._staged.add(staged)
         return staged
 
-    def replace(self, key: str, source: BinaryIO) -> None:
+    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
+        for key in keys:
+            _check(key)
+
+    def replace(self, key: str, source: BinaryIO, *, durable: bool = True) -> None:
         _check(key)
         data = source.read()
         with self._lock:
@@ -122,6 +126,11 @@ class MemoryStaged:
         self._store._put(key, bytes(self._data))
         self._named = True
         self._store._forget(self)
+
+    def link(self, key: str) -> None:
+        if not self._named and self._store._get(key) is not None:
+            raise Conflict(f"{key} already holds bytes from elsewhere")
+        self.commit(key)
 
     def holds(self, key: str) -> bool:
         return self._store._get(key) == bytes(self._data)

@@ -8,8 +8,8 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self, TypeVar
 
@@ -25,6 +25,7 @@ FILE = 0o644
 CHUNK = 1 << 20
 
 _SHARED = 0o755
+_FOLDERS_AT_ONCE = 16
 _ATTEMPTS = 100
 
 T = TypeVar("T")
@@ -75,6 +76,45 @@ def link_new(root: Path, key: str, fd: int, source: str, source_folder: Folder |
     in_folder(root, key, link)
 
 
+def sync_keys(root: Path, keys: Iterable[str], *, beside: bool = False) -> None:
+    """Makes durable what the keys hold now, whoever wrote it, and their names. What is absent is passed over.
+
+    `beside`: the folders themselves are durable, as something that is lies in them.
+
+    All are on their way to the disk before the first is waited for, so that they share a commit of its journal.
+    """
+    names: dict[tuple[str, ...], list[str]] = {}
+    for key in keys:
+        *above, name = own_segments(key)
+        names.setdefault(tuple(above), []).append(name)
+    left = list(names.items())
+    while left:
+        _sync_folders(root, left[:_FOLDERS_AT_ONCE], beside=beside)
+        del left[:_FOLDERS_AT_ONCE]
+
+
+def _sync_folders(root: Path, wanted: Iterable[tuple[tuple[str, ...], Iterable[str]]], *, beside: bool) -> None:
+    with ExitStack() as stack:
+        folders: dict[tuple[str, ...], int] = {}
+        files: list[int] = []
+        for above, names in wanted:
+            try:
+                folder = stack.enter_context(Folder.open(root, above))
+            except FileNotFoundError:
+                continue
+            for depth in range(len(above) if beside else 0, len(above) + 1):
+                folders.setdefault(above[:depth], folder.fds[depth])
+            for name in names:
+                with suppress(FileNotFoundError):
+                    fd = open_plain(name, folder)
+                    if fd is not None:
+                        stack.callback(os.close, fd)
+                        files.append(fd)
+        for fd in files:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # Linux: starts to write, and does not wait
+        durability.sync_all([*files, *folders.values()])
+
+
 def same_bytes(fd: int, name: str, folder: Folder) -> bool:
     """Whether the name is this very file or a plain file with the same bytes. FileNotFoundError."""
     other = open_plain(name, folder)
@@ -92,9 +132,10 @@ def same_bytes(fd: int, name: str, folder: Folder) -> bool:
 
 
 def set_time(fd: int, time: float) -> None:
-    """Set when the open file was last changed; what no file system can hold becomes the nearest that one can."""
+    """Set when the open file was last changed, if it is ours; what no file system can hold becomes what one can."""
     nanoseconds = max(-(1 << 63), min(round(time * 1e9), (1 << 63) - 1))
-    os.utime(fd, ns=(nanoseconds, nanoseconds))
+    with suppress(PermissionError):  # another user's file keeps its time
+        os.utime(fd, ns=(nanoseconds, nanoseconds))
 
 
 class Temporary:
@@ -122,6 +163,11 @@ class Temporary:
             left = memoryview(data)
             while left:
                 left = left[os.write(self.fd, left) :]
+
+    def show(self) -> None:
+        """From now on it can be read by whoever finds it under a name."""
+        with self._sound_after():
+            os.fchmod(self.fd, FILE)
 
     def sync(self) -> None:
         with self._sound_after():
@@ -165,6 +211,7 @@ class FilesystemStaged:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._hashes = new_hashes()
+        self._digests: dict[str, str] | None = None
         self._size = 0
         self._synced = False
         self._named = False
@@ -176,7 +223,9 @@ class FilesystemStaged:
 
     @property
     def digests(self) -> dict[str, str]:
-        return {name: digest.hexdigest() for name, digest in self._hashes.items()}
+        if self._digests is None:
+            self._digests = {name: digest.hexdigest() for name, digest in self._hashes.items()}
+        return dict(self._digests)
 
     def write(self, data: bytes, /) -> None:
         self._temporary.write(data)
@@ -184,6 +233,7 @@ class FilesystemStaged:
             digest.update(data)
         self._size += len(data)
         self._synced = False
+        self._digests = None
 
     def reader(self) -> BinaryIO:
         with told("read a file"):
@@ -201,9 +251,7 @@ class FilesystemStaged:
 
     def commit(self, key: str) -> None:
         own_segments(key)
-        if self._named:
-            if not self.holds(key):
-                raise Unavailable("these bytes were named already: stage them again", kind="local")
+        if self._is_named(key):
             return
         self.sync()
         temporary = self._temporary
@@ -211,6 +259,29 @@ class FilesystemStaged:
             link_new(self._root, key, temporary.fd, temporary.name, temporary.folder)
             self._named = True
             temporary.unlink()
+
+    def link(self, key: str) -> None:
+        own_segments(key)
+        if self._is_named(key):
+            return
+        temporary = self._temporary
+        temporary.show()
+
+        def link(folder: Folder, name: str) -> None:
+            os.link(temporary.name, name, src_dir_fd=temporary.folder.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+
+        with told("name a file"):
+            try:
+                in_folder(self._root, key, link)
+            except FileExistsError:
+                raise Conflict(f"{key} already holds bytes from elsewhere") from None
+            self._named = True
+            temporary.unlink()
+
+    def _is_named(self, key: str) -> bool:
+        if self._named and not self.holds(key):
+            raise Unavailable("these bytes were named already: stage them again", kind="local")
+        return self._named
 
     def holds(self, key: str) -> bool:
         *folders, name = own_segments(key)

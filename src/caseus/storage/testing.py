@@ -211,6 +211,34 @@ class StorageConformance(Generic[S]):
             staged.close()
         assert read_all(storage.open(KEY)) == b"mine"
 
+    def test_link_gives_a_name_that_sync_makes_durable(self, storage: S) -> None:
+        staged = storage.stage()
+        try:
+            staged.write(b"x")
+            staged.link(KEY)
+            staged.link(KEY)
+            assert staged.holds(KEY)
+            storage.sync([KEY, f"{KEY}.asc", "nobody/here"])
+            storage.sync([])
+        finally:
+            staged.close()
+        assert read_all(storage.open(KEY)) == b"x"
+
+    @pytest.mark.parametrize("there", [b"x", b"y", b""])
+    def test_link_trusts_no_bytes_from_elsewhere(self, storage: S, there: bytes) -> None:
+        put(storage, KEY, there)
+        staged = storage.stage()
+        try:
+            staged.write(b"x")
+            with pytest.raises(Conflict):
+                staged.link(KEY)
+            storage.set_aside(KEY, "")
+            staged.link(KEY)
+            assert staged.holds(KEY)
+        finally:
+            staged.close()
+        assert read_all(storage.open(KEY)) == b"x"
+
     def test_holds_compares_bytes(self, storage: S) -> None:
         staged = storage.stage()
         try:
@@ -266,6 +294,9 @@ class StorageConformance(Generic[S]):
         assert read_all(storage.open(key)) == b"first, and longer"
         storage.replace(key, io.BytesIO(b"second"))
         assert read_all(storage.open(key)) == b"second"
+        storage.replace(key, io.BytesIO(b"third"), durable=False)
+        storage.sync([key])
+        assert read_all(storage.open(key)) == b"third"
 
     def test_readers_see_the_old_or_the_new_of_what_is_replaced(self, storage: S) -> None:
         key = "files/main/acme-tool/packages.jsonl"
@@ -343,6 +374,8 @@ class StorageConformance(Generic[S]):
                 lambda: storage.replace(key, io.BytesIO(b"x")),
                 lambda: storage.set_aside(key, "0" * 64),
                 lambda: staged.commit(key),
+                lambda: staged.link(key),
+                lambda: storage.sync([key]),
                 lambda: staged.holds(key),
             ):
                 with pytest.raises(Invalid):

@@ -151,7 +151,7 @@ class Backup:
     def _write_lists(self, catalog: Catalog, store: FilesystemStorage) -> None:
         """As the facts of the backup are; those of the folder may be ahead."""
         lists = PackageLists(catalog, store)
-        for tree, project in catalog.hosted_changes(0):
+        for tree, project, _ in catalog.all_changes():
             if not lists.is_current(tree, project):
                 lists.write([(tree, project)])
             digest = digest_of(store, packages_key(tree, project))

@@ -61,7 +61,7 @@ class Gatherer:
                 self._seen()
         totals = self._catalog.totals()
         return Gathered(
-            projects=len(self._catalog.hosted_changes(0)),
+            projects=sum(1 for _ in self._catalog.all_changes()),
             files=totals.files,
             tombstones=totals.tombstones,
             unlisted=tuple(self._unlisted),
@@ -110,6 +110,7 @@ class Gatherer:
         if not facts.complete(line):
             return self._half_listed(tree, project, line, key)
         file = facts.listed_file(tree, project, line)
+        self._store.stamp(key, file.uploaded)  # a copy of the folder may have lost it
         self._check(key, file.sha256, file.size)
         if file.metadata_sha256 is not None:
             self._check(f"{key}.metadata", file.metadata_sha256)

@@ -12,6 +12,7 @@ from caseus.catalog import Catalog
 from caseus.errors import Unavailable
 from caseus.folder import make_root
 from caseus.packages import PackageLists
+from caseus.storage import file_key
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.upkeep import manifest as manifests
 from caseus.upkeep.backup import CATALOG, CONFIG
@@ -61,6 +62,8 @@ def restore(folder: Path, root: Path, manifest: Manifest, *, progress: Progress 
     catalog = Catalog.open(root)  # takes over the backup's serial, and knows that the lists are not written up to it
     try:
         PackageLists(catalog, store).catch_up()
+        for file in catalog.all_hosted():  # a backup may have a file with the time that it had before
+            store.stamp(file_key(file.tree, file.project, file.filename), file.uploaded)
         progress.begin("verifying", count_files(catalog))
         known = {damage.key for damage in damages}
         damages += [found for found in verify(catalog, store, seen=progress.step) if found.key not in known]

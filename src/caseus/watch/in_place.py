@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -22,7 +22,7 @@ class Stopped(CaseusError):
 class InPlace:
     """As `Staged`, for `Publisher.take`, of what a key holds: read once, and the name already given.
 
-    Holds the folder and the file open; whoever changes the file meanwhile makes `commit` and `holds` fail.
+    Holds the folder and the file open; whoever changes the file meanwhile makes `commit`, `link` and `holds` fail.
     """
 
     def __init__(self, root: Path, key: str, *, stop: Callable[[], bool] = lambda: False) -> None:
@@ -59,7 +59,7 @@ class InPlace:
     def stamp(self, time: float) -> None:
         if self.seen.is_of(self.seen.size, time):
             return
-        with told("write a file"), suppress(PermissionError):  # another user's file keeps its time
+        with told("write a file"):
             set_time(self._fd, time)
         self.seen = seen(os.fstat(self._fd))
 
@@ -74,6 +74,11 @@ class InPlace:
         self.sync()
         with told("name a file"):
             self._folder.sync()
+
+    def link(self, key: str) -> None:
+        """Busy if it was changed or taken away."""
+        if not self.holds(key):
+            raise Busy("the file was changed while it was published", retry_after=1)
 
     def holds(self, key: str) -> bool:
         if key != self._key:

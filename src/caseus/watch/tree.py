@@ -75,8 +75,13 @@ class Tree:
         with self._open() as folder, os.scandir(folder.fd) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
+    def strays(self) -> list[str]:
+        """The names of what lies beside those folders, where nothing is published from."""
+        with self._open() as folder, os.scandir(folder.fd) as entries:
+            return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
+
     def marked(self) -> set[str]:
-        """Those of them that have a marker."""
+        """The folders that have a marker."""
         found = set()
         with self._open() as folder, os.scandir(folder.fd) as entries:
             for entry in entries:
@@ -129,6 +134,8 @@ def _identity(folder: Folder) -> tuple[int, int]:
 
 def why_no_project(name: str) -> str | None:
     """Why no project can have its files in a folder of that name; None if one can."""
+    if is_package(name):
+        return "a file belongs into the folder of its project"
     return None if is_normalized(name) else "the folder's name is not a normalised one: lower case, and only hyphens"
 
 

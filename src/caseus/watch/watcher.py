@@ -24,7 +24,7 @@ from caseus.storage.folders import told
 from caseus.upkeep.repair import Repairer
 from caseus.watch.intake import Intake
 from caseus.watch.reconciler import Reconciler, Work
-from caseus.watch.tree import Tree, why_no_project
+from caseus.watch.tree import Tree, is_package, why_no_project
 
 LOCK = "watch.lock"
 
@@ -126,7 +126,7 @@ class Watcher:
                 self._note_changes(path for _, path in changes)
             before, serial = serial, self._catalog.serial()
             if serial != before:  # published or forgotten by somebody else
-                self._note(project for tree, project in self._catalog.hosted_changes(before) if tree == self._name)
+                self._note(project for tree, project, _ in self._catalog.all_changes(before) if tree == self._name)
             self._work_off()
 
     def _changes(self) -> Iterator[set[watchfiles.main.FileChange]]:
@@ -157,21 +157,28 @@ class Watcher:
     # What is to be looked at.
 
     def _projects(self) -> Iterator[str]:
-        for name in self._tree.projects():
-            why = why_no_project(name)
-            if why is None:
-                yield name
-            else:
-                self._tell("folder.not_published", project=name, reason=why)
+        return (name for name in self._tree.projects() if self._judge(name) is None)
 
     def _note_all(self) -> None:
-        known = (project for tree, project in self._catalog.hosted_changes(0) if tree == self._name)
+        for name in self._tree.strays():
+            self._judge(name)
+        known = (project for tree, project, _ in self._catalog.all_changes() if tree == self._name)
         now = time.monotonic()
         for project in {*known, *self._projects()}:
             self._due.setdefault(project, now)
 
     def _note_changes(self, paths: Iterable[str]) -> None:
-        self._note({os.path.relpath(path, self._tree.path).partition("/")[0] for path in paths})
+        names = {os.path.relpath(path, self._tree.path).partition("/")[0] for path in paths}
+        for name in names:
+            self._judge(name)
+        self._note(names)
+
+    def _judge(self, name: str) -> str | None:
+        """Why nothing can be published from there, which is told; None if something can."""
+        why = why_no_project(name)
+        if why is not None and (is_package(name) or (self._tree.path / name).is_dir()):
+            self._tell("folder.not_published", project=name, reason=why)
+        return why
 
     def _note(self, projects: Iterable[str]) -> None:
         """To be looked at before those that were only found in a scan."""

@@ -25,6 +25,7 @@ from caseus.web.files import Asked, Files
 from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
 from caseus.web.judge import Judge
+from caseus.web.lists import Lists
 from caseus.web.log import log_request
 from caseus.web.metrics import CONTENT_TYPE, Metrics
 from caseus.web.negotiate import choose_coding, choose_type
@@ -70,10 +71,19 @@ class App:
         self._indexes = {name: hosted.index for name, hosted in site.indexes.items()} | {
             f"{name}/{view}": index for name, hosted in site.indexes.items() for view, index in hosted.views.items()
         }
+        # A view has the files of its index as of another time, and the same projects.
+        lists = {name: site.indexes[name.partition("/")[0]].list for name in self._indexes}
         judge = Judge(site.catalog, self.clock)
         self.pages = Pages(
-            site.catalog, self._indexes, self.threads, judge=judge, clock=self.clock, private=self.private
+            site.catalog,
+            self._indexes,
+            self.threads,
+            lists={name: found.body for name, found in lists.items()},
+            judge=judge,
+            clock=self.clock,
+            private=self.private,
         )
+        self._lists = Lists(self.threads, lists, private=self.private)
         self.files = Files(
             self.threads, ReadyFiles(judge, self.clock), self.pages, clock=self.clock, private=self.private
         )
@@ -205,9 +215,9 @@ class App:
     ) -> Answer | None:
         index = route.index or HOME_INDEX
         if route.kind == "home":
-            return self._home(request, index)
+            return await self._home(request, index, hosted)
         if route.kind in ("list", "view", "project"):
-            return await self._page(request, route)
+            return await self._page(request, route, receive, send)
         if route.kind == "signatures":
             return await self._signatures.answer(request, hosted.signatures, route.project)
         if route.kind == "file":
@@ -235,7 +245,7 @@ class App:
         principal.require(right)
         return principal
 
-    async def _page(self, request: Request, route: Route) -> Answer:
+    async def _page(self, request: Request, route: Route, receive: Receive, send: Send) -> Answer | None:
         chosen = choose_type(request.headers.get("accept"), request.query)
         if chosen is None:
             raise Refusal(
@@ -245,20 +255,28 @@ class App:
                 *vary("Accept", private=False),
             )
         key = Key(self.index_of(route), route.project, chosen)
+        if not route.project and self.pages.at_once(key) is None:
+            opened = await self._lists.open(key.index_name, chosen)
+            if opened is not None:
+                await self._lists.serve(request, opened, chosen, receive, send)
+                return None
         if route.view == "refresh":
             await self.pages.settle(key)
         coding = choose_coding(request.headers.get("accept-encoding"))
         ready, variant, request.cache = await self.pages.get(key, coding)
         return page_answer(ready, variant, request.headers.get("if-none-match"), now=self.clock())
 
-    def _home(self, request: Request, index: str) -> Answer:
+    async def _home(self, request: Request, index: str, hosted: HostedIndex) -> Answer:
         base = self._site.config.public_url or request.base
+        totals = await in_thread(self.threads.files, lambda: self._site.catalog.totals(hosted.publisher.tree))
         page = make_page(
             home_html(
                 base_url=base if index == HOME_INDEX else f"{base}{index}/",
                 index=index,
                 closed=self.private,
                 proxied=bool(self._site.config.upstreams),
+                projects=totals.projects,
+                files=totals.files,
                 version=__version__,
             ),
             "text/html; charset=utf-8",

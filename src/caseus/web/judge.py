@@ -21,13 +21,15 @@ class Serials(Protocol):
 
     def serial(self) -> int: ...
     def changed_since(self, serial: int, most: int) -> list[tuple[str, str, int]]: ...
+    def names_serial(self) -> int: ...
     def is_current(self, validity: Validity, now: float) -> bool: ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Made:
     """Something that was made of facts. `serial`: the catalog's when it was last known to be right, which was read
-    before the facts; `of_all`: any change ends it; `until`: Unix seconds, where it ends sooner than its validity."""
+    before the facts; `of_all`: it ends where the list of projects changes; `until`: Unix seconds, where it ends sooner
+    than its validity."""
 
     validity: Validity
     serial: int
@@ -55,8 +57,10 @@ class Judge:
         if not made.since <= self._clock() < made.until:
             return False
         serial = self._catalog.serial()
-        if made.serial == serial or made.of_all:
-            return made.serial == serial
+        if made.serial == serial:
+            return True
+        if made.of_all:
+            return None
         if (serial != self._seen and not self._look(serial)) or made.serial < self._base:
             return None
         for tree, name, own in made.validity.serials:

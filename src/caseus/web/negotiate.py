@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Final, Literal, NamedTuple, cast
 from urllib.parse import parse_qsl
 
@@ -56,8 +56,8 @@ def format_of(query: bytes) -> ContentType | Literal[""] | None:
     return ""
 
 
-def choose_coding(accept_encoding: str | None) -> Coding:
-    """The coding of ours that is most welcome, "" where none is, or none more than no coding at all.
+def choose_coding(accept_encoding: str | None, offered: Container[Coding] = ("gzip", "zstd")) -> Coding:
+    """The coding of those `offered` that is most welcome, "" where none is, or none more than no coding at all.
 
     Between those of the same q zstd goes first: it is smaller, and quicker to take apart. `*` means gzip, which
     everybody knows.
@@ -71,7 +71,7 @@ def choose_coding(accept_encoding: str | None) -> Coding:
         ("gzip", weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))),
         ("zstd", weights.get("zstd", 0.0)),
     ):
-        if q > 0 and q >= least:
+        if q > 0 and q >= least and coding in offered:
             best, least = cast(Coding, coding), q
     return best
 

@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 
 from caseus.index import Index
 from caseus.model import Project, Validity
-from caseus.render import HTML, JSON, PLAIN_HTML, ContentType, list_html, list_json, project_html, project_json
+from caseus.render import HTML, JSON, PLAIN_HTML, ContentType, project_html, project_json
 from caseus.web.answers import Answer
 from caseus.web.conditional import not_modified
 from caseus.web.judge import Judge, Serials
@@ -53,6 +53,7 @@ class Pages:
         indexes: Mapping[str, Index],
         threads: Threads,
         *,
+        lists: Mapping[str, Callable[[ContentType], bytes]],
         judge: Judge,
         clock: Callable[[], float],
         private: bool = False,
@@ -60,6 +61,7 @@ class Pages:
     ) -> None:
         self._catalog = catalog
         self._indexes = indexes
+        self._lists = lists
         self._threads = threads
         self._judge = judge
         self._clock = clock
@@ -82,10 +84,6 @@ class Pages:
             return None
         self._ready.move_to_end(key)
         return ready
-
-    def has(self, index_name: str, project: str) -> bool:
-        """Whether a page of it is ready, right or not."""
-        return any(Key(index_name, project, content_type) in self._ready for content_type in CONTENT_TYPES)
 
     def known(self, index: str, project: str) -> Known:
         """What is known of a project by its page, if one is ready and right."""
@@ -118,13 +116,18 @@ class Pages:
         if ready is None or right is False:
             return None
         if right is None:
-            validity = ready.validity
-            if not await in_thread(self._threads.files, lambda: self._catalog.is_current(validity, self._clock())):
+            if not await in_thread(self._threads.files, lambda: self._is_current(ready)):
                 return None
             ready.serial = max(ready.serial, serial)
         if key in self._ready:
             self._ready.move_to_end(key)
         return ready
+
+    def _is_current(self, ready: Ready) -> bool:
+        """Blocks."""
+        if ready.of_all:
+            return self._catalog.names_serial() <= ready.serial
+        return self._catalog.is_current(ready.validity, self._clock())
 
     async def _render(self, key: Key, serial: int, coding: Coding) -> Ready:
         """One rendering for all who ask at the same serial; who comes after a change gets none that began before it."""
@@ -182,15 +185,12 @@ class Pages:
 
     def _make(self, key: Key, serial: int, coding: Coding, older: Ready | None) -> Ready:
         """Blocks. The serial was read before the facts: a change in between only makes the page be judged again."""
-        index = self._indexes[key.index_name]
-        json = key.content_type == JSON
         hosted, validity = True, Validity()
         if not key.project:
-            names = index.projects()
-            body = list_json(names) if json else list_html(names)
+            body = self._lists[key.index_name](key.content_type)
         else:
-            project: Project = index.project(NormalizedName(key.project))
-            body = project_json(project) if json else project_html(project)
+            project: Project = self._indexes[key.index_name].project(NormalizedName(key.project))
+            body = project_json(project) if key.content_type == JSON else project_html(project)
             hosted, validity = project.hosted, project.validity
         ready = make_ready(
             body, key.content_type, hosted=hosted, validity=validity, serial=serial, private=self._private,

@@ -34,11 +34,11 @@ class Told:
 class Variant:
     """The page in one coding."""
 
-    __slots__ = ("_told", "body", "coding", "etag")
+    __slots__ = ("body", "coding", "etag", "latest")
 
     def __init__(self, body: bytes, etag: str, coding: Coding) -> None:
         self.body, self.etag, self.coding = body, etag, coding
-        self._told: Told | None = None
+        self.latest: Told | None = None
 
     def again(self) -> Variant:
         """The same bytes, of which nothing was told yet."""
@@ -46,9 +46,9 @@ class Variant:
 
     def told(self, ready: Ready, now: float) -> Told:
         """What is told with it at that time."""
-        told = self._told
+        told = self.latest
         if told is None or now >= told.until:
-            told = self._told = self._tell(ready, now)
+            told = self.latest = self._tell(ready, now)
         return told
 
     def _tell(self, ready: Ready, now: float) -> Told:

@@ -32,7 +32,7 @@ from caseus.web.ready import Told
 LIFETIME: Final = 60.0
 """Seconds after which a file is asked for anew, so that the cache learns that it is still read."""
 _SWEEP: Final = 10.0
-MOST_READY: Final = 256
+MOST_READY: Final = 1024
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)
 
 
@@ -138,13 +138,14 @@ class ReadyFiles:
             self._drop(key)
         return None
 
-    def has(self, key: FileKey) -> bool:
+    def __contains__(self, key: FileKey) -> bool:
         """Whether it is ready, right or not."""
         return key in self._ready
 
     def is_wanted(self, key: FileKey) -> bool:
-        """Whether it is worth making ready: asked for twice, and not ready."""
-        if self._limit and key not in self._ready and self._asked.get(key):
+        """Whether it is worth making ready: asked for twice, and not ready. Metadata is at once: who resolves asks for
+        it again each time, and keeps the file."""
+        if self._limit and key not in self._ready and (key.filename.endswith(".metadata") or self._asked.get(key)):
             return True
         self._asked.put(key, True)
         return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import parse_qsl
@@ -37,21 +39,24 @@ class Uploads:
     async def take(self, request: Request, publisher: Publisher, principal: Principal) -> Answer:
         """The answer to an upload by who was already found to have the right. Every error leaves nothing behind."""
         intake = Intake(self._check_head(request), max_file_bytes=self._max_file_bytes)
-        staged = await in_thread(self._threads.uploads, publisher.stage, undo=lambda made: made.close())
+        staging = _Staging(publisher)
         try:
-            await self._receive(request.body, intake, staged)
+            await self._receive(request.body, intake, staging)
             _check_action(action_of(request.query) or _last(intake.pairs, ":action"))
             if intake.filename is None:
                 raise Invalid("malformed upload: there is no part 'content'; upload a wheel or an sdist")
             filename, signature, actor = intake.filename, intake.signature, principal.name or ""
 
             def publish() -> Literal["published", "unchanged"]:
-                form = Form.parse(intake.pairs)
-                return publisher.publish(staged, form, filename=filename, signature=signature, actor=actor)
+                with closing(staging):  # here, and not by one more change of threads
+                    staged = staging.write(intake.take())
+                    form = Form.parse(intake.pairs)
+                    return publisher.publish(staged, form, filename=filename, signature=signature, actor=actor)
 
             outcome = await in_thread(self._threads.uploads, publish)
         finally:
-            await in_thread(self._threads.uploads, staged.close)
+            if staging.is_open:
+                await in_thread(self._threads.uploads, staging.close)
         told = "is published" if outcome == "published" else "was here already, with the same bytes: unchanged"
         return text_answer(HTTPStatus.OK, f"{filename} {told}\n")
 
@@ -69,21 +74,41 @@ class Uploads:
             )
         return boundary
 
-    async def _receive(self, body: Body, intake: Intake, staged: Staged) -> None:
+    async def _receive(self, body: Body, intake: Intake, staging: _Staging) -> None:
+        """All of it; of the file what is left behind the last whole batch is still to be taken."""
         try:
             async for chunk in body.chunks():
                 intake.feed(chunk)
                 if intake.pending >= _BATCH:
-                    await self._write(intake, staged)
+                    data = intake.take()
+                    await in_thread(self._threads.uploads, partial(staging.write, data))
         except TimeoutError as error:
             raise Refusal(HTTPStatus.REQUEST_TIMEOUT, str(error)) from None
         intake.finish()
-        if intake.pending:
-            await self._write(intake, staged)
 
-    async def _write(self, intake: Intake, staged: Staged) -> None:
-        data = intake.take()
-        await in_thread(self._threads.uploads, lambda: staged.write(data))
+
+class _Staging:
+    """Where the file goes; it is opened with the first bytes. Its methods block."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._staged: Staged | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._staged is not None
+
+    def write(self, data: bytes) -> Staged:
+        if self._staged is None:
+            self._staged = self._publisher.stage()
+        if data:
+            self._staged.write(data)
+        return self._staged
+
+    def close(self) -> None:
+        staged, self._staged = self._staged, None
+        if staged is not None:
+            staged.close()
 
 
 def action_of(query: bytes) -> str | None:
