@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from socket import socket
 from types import FrameType
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from caseus.server.state import State
     from caseus.site import Site
 
+SWITCH_SECONDS = 0.0005
+"""For which a thread that checks an upload or renders a page may hold up the loop; Python's own value is ten times
+that, and each request waits for it."""
+
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")
 
 
@@ -35,6 +40,7 @@ class Serving:
 
     def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
         """As `Engine.run`."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._swap.site.catalog.watch_serial()
         self._swap.site.publish()
         with self._swap.site.watching():
