@@ -33,6 +33,7 @@ def test_they_wait_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     together = threading.Barrier(3, timeout=30)
     monkeypatch.setattr(os, "fsync", lambda _: together.wait())
     durability.sync_all(descriptors)
+    assert not together.broken
     for descriptor in descriptors:
         os.close(descriptor)
 
