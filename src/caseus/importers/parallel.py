@@ -13,8 +13,8 @@ def in_parallel(threads: int, next_task: Callable[[], Callable[[], T] | None]) -
     """What the tasks return, as they end, at most `threads` at a time.
 
     `next_task` is called in the caller's thread and gives None where there is no task now; between two results the
-    caller may make more. After an error, of it or of a task, nothing new begins: what was begun is waited for and given,
-    and then the error is raised.
+    caller may make more. After an error, of it or of a task, nothing new begins: what was begun is waited for and
+    given, and then the error is raised.
     """
     running: set[Future[T]] = set()
     failed: BaseException | None = None
@@ -29,9 +29,9 @@ def in_parallel(threads: int, next_task: Callable[[], Callable[[], T] | None]) -
                 break
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                if (error := future.exception()) is None:
+                broken = future.exception()
+                failed = failed or broken
+                if broken is None:
                     yield future.result()
-                else:
-                    failed = failed or error
     if failed is not None:
         raise failed

@@ -129,7 +129,7 @@ def _variant(body: bytes, content_type: ContentType, coding: Coding) -> Variant:
 
 def _compress(body: bytes, coding: Coding) -> bytes:
     if coding == "gzip":
-        return gzip_compress(body, GZIP_LEVEL)
+        return bytes(gzip_compress(body, GZIP_LEVEL))
     from zstandard import ZstdCompressor
 
     return ZstdCompressor(level=ZSTD_LEVEL).compress(body)
