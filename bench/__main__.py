@@ -1,6 +1,7 @@
 """`python -m bench`, or `make bench`: caseus beside nginx and other index servers, on this machine.
 
-A whole run takes about ten minutes and writes docs/benchmarks.md; quick ones and single parts print their tables only.
+A whole run takes about a quarter of an hour and writes docs/benchmarks.md; quick ones and single parts print their
+tables only.
 """
 
 from __future__ import annotations
