@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
 
 from caseus.errors import NotFound
+from caseus.export.digests import DIGEST, blake2b, digest_of
 from caseus.export.exporting import refuse_bad
 from caseus.export.files import is_placed
 from caseus.export.options import Options
@@ -17,12 +17,12 @@ from caseus.export.run import Run
 from caseus.export.scan import scan
 from caseus.export.sources import Source
 from caseus.export.state import FOLDERS, KEY
-from caseus.export.target import FolderTarget, StoredTarget, Target
+from caseus.export.target import FolderTarget, StoredTarget, StrPath, Target
 from caseus.export.writing import decompressed, without_moment
-from caseus.storage import Storage
 
 if TYPE_CHECKING:
     from caseus.export.live import LivePages  # loads the catalog, which few exports need
+    from caseus.storage import Storage
 
 Kind = Literal["missing", "different", "extra"]
 
@@ -118,8 +118,8 @@ class _Digests:
         if key != KEY:
             self.digests[key] = _digest_of(key, source)
 
-    def place(self, key: str, path: Path) -> bool:
-        with path.open("rb") as file:
+    def place(self, key: str, path: StrPath) -> bool:
+        with open(path, "rb") as file:
             self.write_file(key, file)
         return True
 
@@ -147,8 +147,8 @@ class _Digests:
 
 def _digest_of(key: str, file: BinaryIO) -> bytes:
     if ".html" in key:
-        return blake2b(without_moment(decompressed(key, file.read())), digest_size=16).digest()
-    digest = blake2b(digest_size=16)
+        return digest_of(without_moment(decompressed(key, file.read())))
+    digest = blake2b(digest_size=DIGEST)
     while data := file.read(_CHUNK):
         digest.update(data)
     return digest.digest()

@@ -11,8 +11,7 @@ from caseus.export.found import Found, Links
 from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.releases import Release
-from caseus.render.links import escaped, provenance_url
-from caseus.render.page import API_VERSION
+from caseus.render.text import API_VERSION, escaped, provenance_url
 
 PAGE_ENTRIES: Final = 5000
 """Rows of one page of the changelog."""

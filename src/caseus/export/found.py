@@ -12,7 +12,7 @@ from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.releases import Release, by_version, latest, ordered
 from caseus.model import Status
-from caseus.render.links import escaped, file_url
+from caseus.render.text import escaped, file_url
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 

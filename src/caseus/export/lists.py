@@ -7,12 +7,12 @@ import math
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import blake2b
 from typing import BinaryIO, Final, cast
 
 from caseus import __version__
 from caseus.export import workers
 from caseus.export.classic import PAGE_ENTRIES, changelog_page, changelog_row, home_page, list_page, not_found_page
+from caseus.export.digests import DIGEST, blake2b
 from caseus.export.entries import decode_row
 from caseus.export.found import Links
 from caseus.export.options import Options
@@ -112,7 +112,7 @@ class Lists:
 
 
 def _digest(scan: Scan, lines: Iterable[int], count: int) -> bytes:
-    digest = blake2b(count.to_bytes(4, "little"), digest_size=16)
+    digest = blake2b(count.to_bytes(4, "little"), digest_size=DIGEST)
     digest.update(b"".join([scan.text_digest(line) for line in lines]))
     return digest.digest()
 

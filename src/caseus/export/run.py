@@ -6,11 +6,10 @@ Files and pages of projects first, then what leads to them, then deletions; so w
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import accumulate
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import BinaryIO, Final, NamedTuple
 
 from caseus.export import workers
 from caseus.export.build import Builder, Built, Past, Share
@@ -21,7 +20,7 @@ from caseus.export.options import Options
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
 from caseus.export.scan import Memory, Scan, scan, shares
-from caseus.export.spool import Spool
+from caseus.export.spool import Spool, scratch
 from caseus.export.state import (
     FOLDERS,
     RUNNING,
@@ -168,7 +167,7 @@ class Run:
             builder = Builder(found, pages, self._new_writer, past, self._path_of)
             tasks = []
             for start, stop in shares(counts, most):
-                part = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile(prefix="caseus-export-")))
+                part = stack.enter_context(scratch())
                 tasks.append(Share(plan.names[start:stop], part))
             yield workers.run(self._jobs, tasks, builder.build), [task.lines for task in tasks]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
@@ -13,6 +12,7 @@ import msgspec
 
 from caseus.errors import Invalid
 from caseus.export import workers
+from caseus.export.digests import DIGEST, blake2b
 from caseus.export.entries import UNREADABLE, Decode, Entry, identify, shown
 from caseus.export.report import Fault
 from caseus.export.spool import Spool
@@ -21,7 +21,6 @@ _LEAST_PIECE: Final = 256 << 10
 _MOST_PIECE: Final = 4 << 20
 _PIECES_A_JOB: Final = 4
 _KEPT_FAULTS: Final = 10_000
-DIGEST: Final = 16
 _MASK: Final = (1 << 8 * DIGEST) - 1
 
 NO_FILE: Final = -(1 << 62)

@@ -1,26 +1,25 @@
-"""The bytes of a list, read once and then by their places; any number of processes may read at once."""
+"""The bytes of a list, read by their places; any number of processes may read at once."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from caseus.errors import NotFound, Unavailable
+from caseus.export import workers
+from caseus.export.digests import digest_of
 
-_IN_MEMORY: Final = 64 << 20
 _CHUNK: Final = 1 << 20
+_LINE: Final = 1 << 16  # where the end of one is looked for
+_PIECE: Final = 4 << 20  # what is digested at once
 
 
 class Spool:
-    """An open file that nobody changes; kept in memory where it is small."""
+    """An open file that nobody is to change; read from memory where it is no file of the system."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._data: bytes | None = None
@@ -30,10 +29,8 @@ class Spool:
             self._data = file.read()
             self.size = len(self._data)
             return
-        self.size = os.fstat(self._fd).st_size
-        if self.size <= _IN_MEMORY:
-            self._data = os.pread(self._fd, self.size, 0)
-            self.size = len(self._data)
+        self._status = os.fstat(self._fd)
+        self.size = self._status.st_size
 
     def read(self, start: int, stop: int) -> bytes:
         """Unavailable if the file became shorter meanwhile."""
@@ -44,14 +41,22 @@ class Spool:
             raise Unavailable("the list became shorter while it was read: give one that is finished", kind="local")
         return data
 
-    def sha256(self) -> str:
-        """Hex, of the whole."""
-        if self._data is not None:
-            return hashlib.sha256(self._data).hexdigest()
-        digest = hashlib.sha256()
-        for start in range(0, self.size, _CHUNK):
-            digest.update(self.read(start, min(start + _CHUNK, self.size)))
-        return digest.hexdigest()
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Unavailable if the file is another one in the end, whatever came of that."""
+        try:
+            yield
+        finally:
+            if self._data is None:
+                now, then = os.fstat(self._fd), self._status
+                if (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns):
+                    raise Unavailable("the list changed while it was read: give one that is finished", kind="local")
+
+    def digest(self, jobs: int) -> str:
+        """Hex, of the whole; the same for any number of processes."""
+        pieces = range(0, self.size, _PIECE)
+        found = workers.run(jobs, pieces, lambda start: digest_of(self.read(start, min(start + _PIECE, self.size))))
+        return digest_of(b"".join(found)).hex()
 
     def pieces(self, size: int) -> list[tuple[int, int]]:
         """(start, stop) of about `size` bytes each that end where lines end."""
@@ -64,30 +69,42 @@ class Spool:
 
     def _line_end(self, at: int) -> int:
         while at < self.size:
-            data = self.read(at - 1, min(at + _CHUNK, self.size))
+            data = self.read(at - 1, min(at + _LINE, self.size))
             end = data.find(b"\n")
             if end >= 0:
                 return at + end
-            at = min(at + _CHUNK, self.size)
+            at = min(at + _LINE, self.size)
         return at
 
 
 @contextmanager
-def spooled(path: Path | None, stdin: BinaryIO) -> Iterator[Spool]:
+def spooled(path: str | os.PathLike[str] | None, stdin: BinaryIO) -> Iterator[Spool]:
     """Of the file, or of standard input where there is no path. NotFound, Unavailable.
 
     What is no plain file (a pipe) is copied to a temporary one first.
     """
     try:
-        with stdin if path is None else path.open("rb") as file:
+        with stdin if path is None else open(path, "rb") as file:
             if path is not None and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 yield Spool(file)
                 return
-            with tempfile.TemporaryFile(prefix="caseus-export-") as copy:
-                shutil.copyfileobj(file, copy, _CHUNK)
+            with scratch() as copy:
+                while data := file.read(_CHUNK):
+                    copy.write(data)
                 copy.flush()
                 yield Spool(copy)
     except FileNotFoundError:
         raise NotFound(f"there is no list {path}: check the path") from None
     except OSError as error:
         raise Unavailable(f"can't read the list {path or '-'}: {error.strerror}", kind="local") from None
+
+
+def scratch() -> BinaryIO:
+    """A temporary file without a name, where `tempfile` makes them, which loads slowly."""
+    try:
+        folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (the file has no name there)
+        return open(os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b")
+    except OSError:
+        import tempfile
+
+        return tempfile.TemporaryFile(prefix="caseus-export-")

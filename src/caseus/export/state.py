@@ -11,8 +11,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from caseus.export.digests import DIGEST
 from caseus.export.options import Encoding
-from caseus.export.scan import DIGEST, Memory, Scan
+from caseus.export.scan import Memory, Scan
 from caseus.export.target import Target
 
 KEY = "caseus-export.state"

@@ -6,15 +6,17 @@ import errno
 import io
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from caseus.errors import NotFound, Unavailable
-from caseus.storage import Blob, Storage
+
+if TYPE_CHECKING:
+    from caseus.storage import Blob, Storage
+
+StrPath = str | os.PathLike[str]
 
 _CHUNK: Final = 1 << 20
 _PAGE: Final = 1 << 16
@@ -35,7 +37,7 @@ class Target(Protocol):
     def exists(self, key: str) -> bool: ...
     def write(self, key: str, data: bytes) -> None: ...
     def write_file(self, key: str, source: BinaryIO) -> None: ...
-    def place(self, key: str, path: Path) -> bool: ...  # a copy of the file, or a link to it; whether that changed it
+    def place(self, key: str, path: StrPath) -> bool: ...  # a copy of the file, or a link; whether that changed it
     def open(self, key: str) -> BinaryIO | None: ...
     def delete(self, key: str) -> None: ...
     def sweep(self, folders: Sequence[str]) -> None: ...  # what a writer that was killed left there, and empty folders
@@ -51,9 +53,9 @@ class FolderTarget:
 
     forks = True
 
-    def __init__(self, root: Path, *, empty: bool = False, sync: bool = False) -> None:
+    def __init__(self, root: StrPath, *, empty: bool = False, sync: bool = False) -> None:
         self.empty, self.sync = empty, sync
-        self._at = f"{root}/"
+        self._at = f"{os.fspath(root)}/"
         self._made = ""
 
     def read(self, key: str) -> bytes | None:
@@ -102,13 +104,14 @@ class FolderTarget:
         with _told("write"):
             self._make(folder)
             with open(beside, "wb", opener=_opener) as file:
-                shutil.copyfileobj(source, file, _CHUNK)
+                while data := source.read(_CHUNK):
+                    file.write(data)
                 if self.sync:
                     file.flush()
                     os.fsync(file.fileno())
             os.rename(beside, self._at + key)
 
-    def place(self, key: str, path: Path) -> bool:
+    def place(self, key: str, path: StrPath) -> bool:
         folder, slash, name = key.rpartition("/")
         beside, there = f"{self._at}{folder}{slash}.{name}.new", self._at + key
         with _told("write"):
@@ -125,6 +128,8 @@ class FolderTarget:
             try:
                 os.link(path, beside)
             except OSError:  # another disk, or one without links
+                import shutil
+
                 shutil.copy2(path, beside)
             os.rename(beside, there)
         return True
@@ -210,8 +215,8 @@ class StoredTarget:
     def write_file(self, key: str, source: BinaryIO) -> None:
         self._store.replace(key, source)
 
-    def place(self, key: str, path: Path) -> bool:
-        with path.open("rb") as file:
+    def place(self, key: str, path: StrPath) -> bool:
+        with open(path, "rb") as file:
             try:
                 with self._store.open(key) as there:
                     if there.size == os.fstat(file.fileno()).st_size and _equal(there, file):
