@@ -73,7 +73,10 @@ def parser(program: str = "caseus export") -> argparse.ArgumentParser:
         description="Write the index as static files: a list of packages in, a folder of pages out, which any web "
         "server or bucket serves. Only what changed since the last run is written.",
         allow_abbrev=False,
+        add_help=False,  # which looks how wide the terminal is, whether help is wanted or not
     )
+    group = found.add_argument_group("options")
+    group.add_argument("-h", "--help", action="help", help="show this help message and exit")
     _add_sources(found)
     _add_looks(found)
     _add_extras(found)

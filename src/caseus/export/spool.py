@@ -11,10 +11,11 @@ from typing import BinaryIO, Final
 
 from caseus.errors import NotFound, Unavailable
 from caseus.export import workers
-from caseus.export.digests import digest_of
+from caseus.export.digests import DIGEST, blake2b, digest_of
 
 _CHUNK: Final = 1 << 20
 _LINE: Final = 1 << 16  # where the end of one is looked for
+_STEP: Final = 1 << 16
 _PIECE: Final = 4 << 20  # what is digested at once
 
 
@@ -54,9 +55,15 @@ class Spool:
 
     def digest(self, jobs: int) -> str:
         """Hex, of the whole; the same for any number of processes."""
-        pieces = range(0, self.size, _PIECE)
-        found = workers.run(jobs, pieces, lambda start: digest_of(self.read(start, min(start + _PIECE, self.size))))
-        return digest_of(b"".join(found)).hex()
+        return digest_of(b"".join(workers.run(jobs, range(0, self.size, _PIECE), self._digest))).hex()
+
+    def _digest(self, start: int) -> bytes:
+        """Of a piece, read in steps that need little memory."""
+        digest = blake2b(digest_size=DIGEST)
+        stop = min(start + _PIECE, self.size)
+        for at in range(start, stop, _STEP):
+            digest.update(self.read(at, min(at + _STEP, stop)))
+        return digest.digest()
 
     def pieces(self, size: int) -> list[tuple[int, int]]:
         """(start, stop) of about `size` bytes each that end where lines end."""
