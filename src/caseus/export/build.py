@@ -22,19 +22,22 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Share(NamedTuple):
-    """Projects that follow each other, and a temporary file for their lines of `packages.json`."""
+    """Projects that follow each other, and temporary files for their lines of `packages.json` and of the changelog."""
 
     names: Sequence[str]
     lines: BinaryIO
+    rows: BinaryIO
 
 
 class Built(NamedTuple):
     """Of a share. `order`: numbers of its files' lines, project by project, each in the order of its releases.
 
-    `stale`: keys of pages that are to be deleted once nothing leads to them.
+    `rows`: how many bytes each one's row of the changelog has, 0 where it was not rendered. `stale`: keys of pages that
+    are to be deleted once nothing leads to them.
     """
 
     order: array[int]
+    rows: array[int]
     projects: Sequence[ProjectState]
     stale: Sequence[str]
     counts: Counts
@@ -66,7 +69,7 @@ class Builder:
 
     def build(self, share: Share) -> Built:
         writer = self._new_writer()
-        order = array("I")
+        order, rows = array("I"), array("I")
         projects: list[ProjectState] = []
         gone: list[str] = []
         lines = _Lines(share.lines, self._past.lines)
@@ -74,6 +77,7 @@ class Builder:
             project = self._past.projects.get(name)
             if project is not None and project.plain:
                 order.extend(self._scan.lines[name])
+                rows.extend([0] * project.files)
                 lines.copy(self._past.places[name], project.size)
             else:
                 found = Found(name, self._scan.lines_of(name), self._scan.decode)
@@ -81,11 +85,15 @@ class Builder:
                 if name not in self._past.pages:
                     pages, extra = self._write(found, writer)
                     gone += extra
-                order.extend(release.line for release in found.releases)
+                order.extend([release.line for release in found.releases])
+                told = self._pages.rows(found)
+                rows.extend(map(len, told))
+                share.rows.write(b"".join(told))
                 project = self._tell(found, lines, pages)
             projects.append(project)
         lines.flush()
-        return Built(order, projects, gone, writer.counts)
+        share.rows.flush()
+        return Built(order, rows, projects, gone, writer.counts)
 
     def _write(self, found: Found, writer: Writer) -> tuple[int, list[str]]:
         """How many pages there are, and what was there besides."""

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from caseus.export.entries import Row
 from caseus.export.found import Found, Links
-from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.releases import Release
 from caseus.render.text import API_VERSION, escaped, provenance_url
 
 PAGE_ENTRIES: Final = 5000
 """Rows of one page of the changelog."""
+
+_ROWS: Final = "\0"  # no text in a page has it
 
 _STYLE: Final = """\
 body { margin: 0; font: 15px/1.4 Helvetica, Arial, sans-serif; color: #111; }
@@ -117,23 +117,25 @@ def _attributes(release: Release) -> str:
     return told
 
 
-def changelog_page(rows: Iterable[str], number: int, count: int, options: Options) -> bytes:
-    """`changelog/pageN.html`: `rows` of this page by `changelog_row`."""
+def changelog_frame(number: int, count: int, options: Options) -> tuple[bytes, bytes]:
+    """`changelog/pageN.html`: what stands before its rows, and behind them."""
     pages = _pagination(number, count)
     body = (
         f'<h2>Package Changelog</h2>\n{pages}<table class="changelog">\n'
-        f"<tr><th>Filename</th><th>Upload Time</th><th>Uploaded By</th></tr>\n{''.join(rows)}</table>\n{pages}"
+        f"<tr><th>Filename</th><th>Upload Time</th><th>Uploaded By</th></tr>\n{_ROWS}</table>\n{pages}"
     )
-    return _document(f"Changelog | {escaped(options.title)}", body, options)
+    head, _, tail = _document(f"Changelog | {escaped(options.title)}", body, options).partition(_ROWS.encode())
+    return head, tail
 
 
-def changelog_row(row: Row, links: Links) -> str:
-    uploaded = row.upload_timestamp if row.upload_timestamp is not None else row.upload_time
+def changelog_row(release: Release, links: Links) -> bytes:
+    """A line of a page."""
+    entry = release.entry
     return (
-        f'<tr><td><a href="{links.in_changelog(row)}">{row.filename}</a></td>'
-        f'<td class="nowrap">{moment(uploaded) if uploaded else ""}</td>'
-        f'<td class="nowrap">{_often(row.uploaded_by or "")}</td></tr>\n'
-    )
+        f'<tr><td><a href="{links.in_changelog(entry)}">{entry.filename}</a></td>'
+        f'<td class="nowrap">{release.uploaded if entry.uploaded else ""}</td>'
+        f'<td class="nowrap">{_often(entry.uploaded_by or "")}</td></tr>\n'
+    ).encode()
 
 
 def _pagination(number: int, count: int) -> str:

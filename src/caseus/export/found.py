@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Final
 
-from caseus.export.entries import Decode, Entry, Row, owner
+from caseus.export.entries import Decode, Entry, owner
 from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.releases import Release, by_version, latest, ordered
@@ -18,7 +18,8 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 
 
 class Found:
-    """`lines`: (number, text). `doubled`: a filename was told twice, differently, or deleted; the later line holds.
+    """`lines`: (number, text). `doubled`: a filename, or what is known of the project, was told twice, differently, or
+    the file was deleted; the later line holds.
 
     `others`: lines that tell no file that is there.
     """
@@ -35,6 +36,7 @@ class Found:
         for number, line in lines:
             entry = decode(line)
             if not entry.filename:
+                self.doubled |= any(not other.filename and other != entry for other in self.others)
                 self._tell(entry)
                 self.others.append(entry)
                 continue
@@ -43,9 +45,7 @@ class Found:
             if before is not None or filename in graves:
                 self.doubled |= before is None or filename in graves or before.entry != entry
             if entry.deleted is None:
-                uploaded = entry.uploaded
-                when = moment(uploaded) if uploaded is not None else None
-                files[filename] = Release(owner(entry)[1], entry, number, when, entry.is_yanked)
+                files[filename] = release_of(number, entry)
             else:
                 graves.add(filename)
                 self.others.append(entry)
@@ -72,6 +72,12 @@ class Found:
         return [] if self.status == "quarantined" else self.releases
 
 
+def release_of(line: int, entry: Entry) -> Release:
+    uploaded = entry.uploaded
+    when = moment(uploaded) if uploaded is not None else None
+    return Release(owner(entry)[1], entry, line, when, entry.is_yanked)
+
+
 class Links:
     """Where a page links files. `up`: from the page to the top of the tree, such as `../../`."""
 
@@ -89,15 +95,12 @@ class Links:
         link = escaped(entry.url) if entry.url else self._escaped + quoted(entry.filename)
         return f"{link}#{entry.hash}" if entry.hash else link  # what a digest is made of was checked
 
-    def in_changelog(self, row: Row) -> str:
+    def in_changelog(self, entry: Entry) -> str:
         """From the changelog, with the digest, for an attribute."""
-        if row.url:
-            link = escaped(row.url)
-        elif self._prefix is not None:
-            link = self._escaped + quoted(row.filename)
-        else:
-            link = f"../simple/{owner(row)[0]}/{quoted(row.filename)}"
-        return f"{link}#{row.hash}" if row.hash else link
+        if entry.url or self._prefix is not None:
+            return self.in_html(entry)
+        link = f"../simple/{owner(entry)[0]}/{quoted(entry.filename)}"
+        return f"{link}#{entry.hash}" if entry.hash else link
 
     def for_programs(self, project: str, entry: Entry, up: str) -> str:
         """Absolute, where the tree's URL is known."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
 from caseus.errors import Invalid
-from caseus.export.classic import project_page
+from caseus.export.classic import changelog_row, project_page
 from caseus.export.entries import Entry
 from caseus.export.files import is_placed
 from caseus.export.found import Found, Links
@@ -61,6 +61,12 @@ class ProjectPages:
         yield f"simple/{name}/index.html", project_html(project, self._link)
         if options.simple_json:
             yield f"simple/{name}/index.json", self._json(project)
+
+    def rows(self, found: Found) -> list[bytes]:
+        """Of the changelog, one for each file; empty ones where none is wanted."""
+        if not self.options.changelog:
+            return [b""] * len(found.releases)
+        return [changelog_row(release, self.links) for release in found.releases]
 
     @cached_property
     def _feeds(self) -> Feeds:

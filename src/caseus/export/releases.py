@@ -93,8 +93,8 @@ def version_order(version: str) -> Order:
 
 
 def pep440(versions: Iterable[str]) -> list[str]:
-    """Sorted by PEP 440; what is no version first."""
-    return sorted(versions, key=version_order)
+    """Sorted by PEP 440, and what is equal there by its spelling; what is no version first."""
+    return sorted(sorted(versions), key=version_order)
 
 
 def _is_final(version: str) -> bool:

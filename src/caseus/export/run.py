@@ -6,16 +6,18 @@ Files and pages of projects first, then what leads to them, then deletions; so w
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import accumulate
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from caseus.export import workers
 from caseus.export.build import Builder, Built, Past, Share
+from caseus.export.changelog import Changelog, Rows
 from caseus.export.entries import decode_json
 from caseus.export.files import PathOf
-from caseus.export.lists import PACKAGES, Lists, newest_first, write_packages
+from caseus.export.lists import PACKAGES, Lists, write_packages
 from caseus.export.options import Options
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
@@ -124,31 +126,35 @@ class Run:
         if not self._is_sure:
             self._target.sweep(FOLDERS)
         lists = Lists(self._new_writer, self._options, self._generated)
-        with self._built(found, plan) as (built, parts):
+        with self._built(found, plan) as (built, tasks):
             projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
             listed = [(name, project.latest) for name, project in projects.items() if project.files]
-            newest = newest_first(found, (line for each in built for line in each.order))
+            changelog = Changelog(found, _rows(built, tasks), self._options, self._changelog)
             counts = [each.counts for each in built]
             lists.names([name for name, _ in listed])
+            told = None
             if self._options.changelog:
-                counts.append(lists.changelog(found, newest, self._jobs, self._changelog))
+                told, count = lists.changelog(changelog, self._jobs)
+                counts.append(count)
             if self._options.rss:
-                lists.feeds(found, newest)
+                lists.feeds(found, changelog.lines())
             lists.home(listed, sum(project.files for project in projects.values()))
             lists.extras()
-            counts.append(Counts(written=1) if write_packages(self._target, parts) else Counts(kept=1))
+            counts.append(
+                Counts(written=1) if write_packages(self._target, [task.lines for task in tasks]) else Counts(kept=1)
+            )
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
-        self._remember(found, source, projects, plan, lists)
+        self._remember(found, source, projects, plan, lists.keys, told)
         if not self._target.empty:
             self._target.delete(RUNNING)
         return _report(list(projects.values()), total([*counts, lists.writer.counts]))
 
     @property
-    def _changelog(self) -> Sequence[bytes]:
-        """Digests of its pages, as far as they are as the last run left them."""
+    def _changelog(self) -> bytes | None:
+        """What the last run noted of it, if its pages are as that left them."""
         state = self._state
-        return state.changelog if state is not None and self._is_sure and state.lists == self._digests[1] else ()
+        return state.changelog if state is not None and self._is_sure and state.lists == self._digests[1] else None
 
     def _new_writer(self) -> Writer:
         before = self._state.compress if self._state is not None else ()
@@ -157,8 +163,8 @@ class Run:
         return Writer(self._target, compress, dropped, trusts=self._is_sure and self._state is not None)
 
     @contextmanager
-    def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[BinaryIO]]]:
-        """The pages of projects, written; and temporary files that are `packages.json`, one after the other."""
+    def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[Share]]]:
+        """The pages of projects, written; and what was to be done, with its temporary files."""
         counts = [len(found.lines[name]) for name in plan.names]
         most = max(1, min(self._jobs * _SHARES_A_JOB, sum(counts) // _LEAST_SHARE))
         with ExitStack() as stack:
@@ -167,9 +173,9 @@ class Run:
             builder = Builder(found, pages, self._new_writer, past, self._path_of)
             tasks = []
             for start, stop in shares(counts, most):
-                part = stack.enter_context(scratch())
-                tasks.append(Share(plan.names[start:stop], part))
-            yield workers.run(self._jobs, tasks, builder.build), [task.lines for task in tasks]
+                lines, rows = stack.enter_context(scratch()), stack.enter_context(scratch())
+                tasks.append(Share(plan.names[start:stop], lines, rows))
+            yield workers.run(self._jobs, tasks, builder.build), tasks
 
     def _past(self, plan: Plan, stack: ExitStack) -> Past:
         """What of an earlier run can be copied."""
@@ -206,25 +212,42 @@ class Run:
         for name in plan.gone:
             yield from stale(self._target, name, (), files=self._owns_files)
 
-    def _remember(self, found: Scan, source: str, projects: dict[str, ProjectState], plan: Plan, lists: Lists) -> None:
+    def _remember(
+        self,
+        found: Scan,
+        source: str,
+        projects: dict[str, ProjectState],
+        plan: Plan,
+        keys: Sequence[str],
+        changelog: bytes | None,
+    ) -> None:
         """Only projects whose pages are here: those that just the previous list calls right may be elsewhere."""
         known = self._state.projects if self._state is not None else {}
         here = {name: project for name, project in projects.items() if name not in plan.right or name in known}
         complete = len(here) == len(projects)
-        pages, looks = self._digests
+        pages, lists = self._digests
         state = State(
             pages=pages,
-            lists=looks,
+            lists=lists,
             source=source if complete else "",
             packages=self._target.signature(PACKAGES) if complete else None,
-            keys=tuple(lists.keys),
-            changelog=tuple(lists.changelog_digests),
+            keys=tuple(keys),
+            changelog=changelog,
             files=self._options.files,
             compress=self._options.compress,
             projects=here,
             lines=lines_of(found, here) if complete else TextLines(),
         )
         write_state(self._target, state)
+
+
+def _rows(built: Sequence[Built], tasks: Sequence[Share]) -> Rows:
+    """Of the changelog, as far as they were rendered."""
+    lines, sizes = array("I"), array("I")
+    for each in built:
+        lines += each.order
+        sizes += each.rows
+    return Rows(lines, sizes, [task.rows for task in tasks], [sum(each.rows) for each in built])
 
 
 def _report(projects: Sequence[ProjectState], counts: Counts) -> Report:

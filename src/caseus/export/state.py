@@ -23,7 +23,7 @@ RUNNING = "caseus-export.running"
 FOLDERS = ("simple", "pypi", "changelog", "rss")
 """Those of a tree."""
 
-_FORMAT = 4
+_FORMAT = 5
 
 
 class ProjectState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -51,8 +51,8 @@ class TextLines(msgspec.Struct, frozen=True, array_like=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """`pages` and `lists`: digests of the options that these depend on; `source`: of the whole list, as it was given.
 
-    `packages`: the signature of `packages.json`. `keys`: of the lists that were written; `changelog`: digests of its
-    pages. `files`: those of packages too. `compress`: the forms of every page.
+    `packages`: the signature of `packages.json`. `keys`: of the lists that were written; `changelog`: digests of the
+    texts of its rows' lines, one after the other. `files`: those of packages too. `compress`: the forms of every page.
     """
 
     format: int = _FORMAT
@@ -61,7 +61,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     packages: str | None
     keys: tuple[str, ...]
-    changelog: tuple[bytes, ...]
+    changelog: bytes | None
     files: bool
     compress: tuple[Encoding, ...]
     projects: dict[str, ProjectState]
