@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from caseus.errors import Busy, Invalid, NotFound
-from caseus.export import Options, PackageList, Report, classic, export, lists
+from caseus.export import Options, PackageList, Report, changelog, export
 from caseus.storage.memory import MemoryStorage
 from support.exported import (
     STATE,
@@ -123,8 +123,7 @@ def test_pages_of_the_changelog_that_did_not_change_are_left(
     run: Callable[..., Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Little changes: one file's facts, one file more, one less, two that change places, the title."""
-    for module in (classic, lists):
-        monkeypatch.setattr(module, "PAGE_ENTRIES", 10)
+    monkeypatch.setattr(changelog, "PAGE_ENTRIES", 10)
     chance = random.Random(7)
     lines = many_lines(105, seed=8)
     extra = many_lines(140, seed=8)[105:]

@@ -15,13 +15,16 @@ from itertools import accumulate
 from typing import BinaryIO, Final
 
 from caseus.export import workers
-from caseus.export.classic import PAGE_ENTRIES, changelog_frame, changelog_row
+from caseus.export.classic import changelog_frame, changelog_row
 from caseus.export.digests import DIGEST
 from caseus.export.found import Links, release_of
 from caseus.export.options import Options
 from caseus.export.scan import Scan
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, total
+
+PAGE_ENTRIES: Final = 5000
+"""Rows of one page."""
 
 _FEW: Final = 4  # pages that are made in the time in which a helper starts
 _ROW: Final = b"<tr><td>"

@@ -11,9 +11,6 @@ from caseus.export.options import Options
 from caseus.export.releases import Release
 from caseus.render.text import API_VERSION, escaped, provenance_url
 
-PAGE_ENTRIES: Final = 5000
-"""Rows of one page of the changelog."""
-
 _ROWS: Final = "\0"  # no text in a page has it
 
 _STYLE: Final = """\
