@@ -82,11 +82,12 @@ class Builder:
             else:
                 found = Found(name, self._scan.lines_of(name), self._scan.decode)
                 pages = self._past.counts.get(name, 0)
+                links = self._pages.links.in_html(found.releases)
                 if name not in self._past.pages:
-                    pages, extra = self._write(found, writer)
+                    pages, extra = self._write(found, links, writer)
                     gone += extra
                 order.extend([release.line for release in found.releases])
-                told = self._pages.rows(found)
+                told = self._pages.rows(found, links)
                 rows.extend(map(len, told))
                 share.rows.write(b"".join(told))
                 project = self._tell(found, lines, pages)
@@ -95,12 +96,12 @@ class Builder:
         share.rows.flush()
         return Built(order, rows, projects, gone, writer.counts)
 
-    def _write(self, found: Found, writer: Writer) -> tuple[int, list[str]]:
+    def _write(self, found: Found, links: Sequence[str], writer: Writer) -> tuple[int, list[str]]:
         """How many pages there are, and what was there besides."""
         made = writer.made
         files = place_files(found, self._path_of, writer) if self._pages.options.files else []
         pages = []
-        for key, data in self._pages.pages(found):
+        for key, data in self._pages.pages(found, links):
             writer.put(key, data)
             pages.append(key)
         target, count = writer.target, len(pages)

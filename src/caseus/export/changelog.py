@@ -9,14 +9,14 @@ import io
 import math
 import os
 from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, repeat
 from typing import BinaryIO, Final
 
 from caseus.export import workers
-from caseus.export.classic import changelog_frame, changelog_row
+from caseus.export.classic import changelog_frame, changelog_rows
 from caseus.export.digests import DIGEST
+from caseus.export.entries import owner
 from caseus.export.found import Links, release_of
 from caseus.export.options import Options
 from caseus.export.scan import Scan
@@ -27,20 +27,27 @@ PAGE_ENTRIES: Final = 5000
 """Rows of one page."""
 
 _FEW: Final = 4  # pages that are made in the time in which a helper starts
+_OFFSET: Final = 40  # bits of a place that tell where in its file it is
+_MASK: Final = (1 << _OFFSET) - 1
 _ROW: Final = b"<tr><td>"
 
 
 class Rows:
-    """Files by project and release: `lines` has the numbers of their lines, `sizes` how many bytes each one's row has.
+    """Files by project and release; `lines` has the numbers of their lines.
 
-    0 where it was not rendered. The rows are in `files`, one after the other; `lengths` are theirs.
+    Of each part: numbers of its lines, how many bytes the row of each has, 0 where it was not rendered, and a file of
+    these rows, one after the other.
     """
 
-    def __init__(self, lines: array[int], sizes: array[int], files: Sequence[BinaryIO], lengths: Sequence[int]) -> None:
-        self.lines, self._sizes = lines, sizes
-        self._starts = array("Q", accumulate(sizes, initial=0))
-        self._files = [file.fileno() for file in files]
-        self._bases = list(accumulate(lengths, initial=0))
+    def __init__(self, parts: Iterable[tuple[array[int], array[int], BinaryIO]]) -> None:
+        self.lines, self._sizes, self._places = array("I"), array("I"), array("Q")
+        self._files: list[int] = []
+        for lines, sizes, file in parts:
+            self.lines += lines
+            self._sizes += sizes
+            self._places.extend(accumulate(sizes, initial=len(self._files) << _OFFSET))
+            self._places.pop()
+            self._files.append(file.fileno())
 
     def newest_first(self, scan: Scan) -> Sequence[int]:
         """Places in `lines`; those of one moment stay in their order."""
@@ -49,12 +56,8 @@ class Rows:
 
     def row(self, at: int) -> bytes:
         """Empty where it was not rendered."""
-        size = self._sizes[at]
-        if not size:
-            return b""
-        start = self._starts[at]
-        number = bisect_right(self._bases, start) - 1
-        return os.pread(self._files[number], size, start - self._bases[number])
+        size, place = self._sizes[at], self._places[at]
+        return os.pread(self._files[place >> _OFFSET], size, place & _MASK) if size else b""
 
 
 class Changelog:
@@ -94,8 +97,8 @@ class Changelog:
         return self._newest[(number - 1) * PAGE_ENTRIES : number * PAGE_ENTRIES]
 
     def _texts(self, number: int) -> bytes:
-        text, lines = self._scan.text_digest, self._rows.lines
-        return b"".join([text(lines[at]) for at in self._places(number)])
+        texts, lines = self._scan.texts, map(self._rows.lines.__getitem__, self._places(number))
+        return b"".join([texts[line * DIGEST : (line + 1) * DIGEST] for line in lines])
 
     def _known_texts(self, number: int) -> bytes:
         """Of the page that had the number."""
@@ -106,8 +109,9 @@ class Changelog:
         head, tail = changelog_frame(number, self._count, self._options)
         page = io.BytesIO()
         page.write(head)
-        for at, text in zip(self._places(number), _cut(texts), strict=True):
-            page.write(old.get(text) or self._rows.row(at) or self._rendered(self._rows.lines[at]))
+        row, write = self._rows.row, page.write
+        for at, text in zip(self._places(number), _cut(texts) if old else repeat(b""), strict=False):
+            write(old.get(text) or row(at) or self._rendered(self._rows.lines[at]))
         page.write(tail)
         return page.getvalue()
 
@@ -120,7 +124,9 @@ class Changelog:
 
     def _rendered(self, line: int) -> bytes:
         scan = self._scan
-        return changelog_row(release_of(line, scan.decode(scan.line(line).strip())), self._links)
+        releases = [release_of(line, scan.decode(scan.line(line).strip()))]
+        project, _ = owner(releases[0].entry)
+        return changelog_rows(releases, self._links.in_changelog(project, releases, self._links.in_html(releases)))[0]
 
 
 def _key(number: int) -> str:

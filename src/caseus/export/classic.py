@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
-from caseus.export.found import Found, Links
+from caseus.export.found import Found
 from caseus.export.options import Options
 from caseus.export.releases import Release
 from caseus.render.text import API_VERSION, escaped, provenance_url
@@ -72,14 +72,14 @@ def list_page(names: Iterable[str], generated: str | None) -> bytes:
     return _plain("Simple index", f"{_generated(generated)}<ul>\n{items}</ul>")
 
 
-def project_page(found: Found, links: Links, generated: str | None) -> bytes:
-    """`simple/PROJECT/index.html`: the newest file first."""
+def project_page(found: Found, links: Sequence[str], generated: str | None) -> bytes:
+    """`simple/PROJECT/index.html`: the newest file first. `links` of the files."""
     latest = found.latest
     requirement = escaped(found.name if latest is None else f"{found.name}=={latest}")
     metas = f'<meta name="pypi:project-status" content="{found.status}">\n' if found.status != "active" else ""
     if found.status_reason:
         metas += f'<meta name="pypi:project-status-reason" content="{escaped(found.status_reason)}">\n'
-    items = "".join([_item(release, links) for release in reversed(found.offered)])
+    items = "".join(map(_item, reversed(found.offered), reversed(links)))
     return _plain(
         found.name,
         f'<p>Latest version: <input type="text" value="{requirement}" id="requirement" '
@@ -89,14 +89,14 @@ def project_page(found: Found, links: Links, generated: str | None) -> bytes:
     )
 
 
-def _item(release: Release, links: Links) -> str:
+def _item(release: Release, link: str) -> str:
     version, entry, _, uploaded, _ = release
     told = version if version is not None else "unknown version"  # of letters that filenames are made of
     if uploaded is not None:
         told = f"{told}, {uploaded}"
     if entry.uploaded_by is not None:
         told = f"{told}, {_often(entry.uploaded_by)}"
-    return f'<li><a href="{links.in_html(entry)}"{_attributes(release)}>{entry.filename}</a> ({told})</li>\n'
+    return f'<li><a href="{link}"{_attributes(release)}>{entry.filename}</a> ({told})</li>\n'
 
 
 def _attributes(release: Release) -> str:
@@ -125,14 +125,16 @@ def changelog_frame(number: int, count: int, options: Options) -> tuple[bytes, b
     return head, tail
 
 
-def changelog_row(release: Release, links: Links) -> bytes:
-    """A line of a page."""
-    entry = release.entry
-    return (
-        f'<tr><td><a href="{links.in_changelog(entry)}">{entry.filename}</a></td>'
-        f'<td class="nowrap">{release.uploaded if entry.uploaded else ""}</td>'
-        f'<td class="nowrap">{_often(entry.uploaded_by or "")}</td></tr>\n'
-    ).encode()
+def changelog_rows(releases: Iterable[Release], links: Iterable[str]) -> list[bytes]:
+    """A line of a page for each."""
+    return [
+        (
+            f'<tr><td><a href="{link}">{entry.filename}</a></td>'
+            f'<td class="nowrap">{uploaded if entry.uploaded else ""}</td>'
+            f'<td class="nowrap">{_often(entry.uploaded_by or "")}</td></tr>\n'
+        ).encode()
+        for (_, entry, _, uploaded, _), link in zip(releases, links, strict=True)
+    ]
 
 
 def _pagination(number: int, count: int) -> str:

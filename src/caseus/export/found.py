@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final
 
-from caseus.export.entries import Decode, Entry, owner
+from caseus.export.entries import Decode, Entry
+from caseus.export.filenames import version_of
 from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.releases import Release, by_version, latest, ordered
@@ -73,9 +74,11 @@ class Found:
 
 
 def release_of(line: int, entry: Entry) -> Release:
-    uploaded = entry.uploaded
-    when = moment(uploaded) if uploaded is not None else None
-    return Release(owner(entry)[1], entry, line, when, entry.is_yanked)
+    """Of the entry of a file, which was checked."""
+    version, uploaded = entry.version, entry.uploaded
+    if version is None and entry.project is None:
+        version = version_of(entry.filename)
+    return Release(version, entry, line, moment(uploaded) if uploaded is not None else None, entry.is_yanked)
 
 
 class Links:
@@ -90,17 +93,20 @@ class Links:
         """From the page of its project in `simple/`, without the digest."""
         return entry.url or (self._prefix or "") + quoted(entry.filename)
 
-    def in_html(self, entry: Entry) -> str:
+    def in_html(self, releases: Iterable[Release]) -> list[str]:
         """As `beside`, with the digest, for an attribute."""
+        return [self._in_html(release.entry) for release in releases]
+
+    def in_changelog(self, project: str, releases: Iterable[Release], links: Sequence[str]) -> Sequence[str]:
+        """The same from the changelog; `links` by `in_html`."""
+        if self._prefix is not None:
+            return links
+        up = f"../simple/{project}/"
+        return [link if release.entry.url else up + link for release, link in zip(releases, links, strict=True)]
+
+    def _in_html(self, entry: Entry) -> str:
         link = escaped(entry.url) if entry.url else self._escaped + quoted(entry.filename)
         return f"{link}#{entry.hash}" if entry.hash else link  # what a digest is made of was checked
-
-    def in_changelog(self, entry: Entry) -> str:
-        """From the changelog, with the digest, for an attribute."""
-        if entry.url or self._prefix is not None:
-            return self.in_html(entry)
-        link = f"../simple/{owner(entry)[0]}/{quoted(entry.filename)}"
-        return f"{link}#{entry.hash}" if entry.hash else link
 
     def for_programs(self, project: str, entry: Entry, up: str) -> str:
         """Absolute, where the tree's URL is known."""

@@ -17,7 +17,7 @@ from caseus.export.writing import Counts, Writer
 
 PACKAGES: Final = "packages.json"
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 16
 _ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
 
 

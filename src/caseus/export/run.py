@@ -6,7 +6,6 @@ Files and pages of projects first, then what leads to them, then deletions; so w
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import accumulate
@@ -129,7 +128,8 @@ class Run:
         with self._built(found, plan) as (built, tasks):
             projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
             listed = [(name, project.latest) for name, project in projects.items() if project.files]
-            changelog = Changelog(found, _rows(built, tasks), self._options, self._changelog)
+            rows = Rows((each.order, each.rows, task.rows) for each, task in zip(built, tasks, strict=True))
+            changelog = Changelog(found, rows, self._options, self._changelog)
             counts = [each.counts for each in built]
             lists.names([name for name, _ in listed])
             told = None
@@ -239,15 +239,6 @@ class Run:
             lines=lines_of(found, here) if complete else TextLines(),
         )
         write_state(self._target, state)
-
-
-def _rows(built: Sequence[Built], tasks: Sequence[Share]) -> Rows:
-    """Of the changelog, as far as they were rendered."""
-    lines, sizes = array("I"), array("I")
-    for each in built:
-        lines += each.order
-        sizes += each.rows
-    return Rows(lines, sizes, [task.rows for task in tasks], [sum(each.rows) for each in built])
 
 
 def _report(projects: Sequence[ProjectState], counts: Counts) -> Report:

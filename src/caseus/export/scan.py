@@ -66,7 +66,10 @@ class Scan:
 
     def lines_of(self, name: str) -> Iterator[tuple[int, bytes]]:
         """Without the blanks around them."""
-        return ((number, self.line(number).strip()) for number in self.lines[name])
+        read, starts, sizes = self.spool.read, self.starts, self.sizes
+        for number in self.lines[name]:
+            start = starts[number]
+            yield number, read(start, start + sizes[number]).strip()
 
 
 def scan(spool: Spool, decode: Decode, jobs: int, memory: Memory | None = None, *, meanings: bool = False) -> Scan:

@@ -104,7 +104,7 @@ class FolderTarget:
         with _told("write"):
             self._make(folder)
             with open(beside, "wb", opener=_opener) as file:
-                while data := source.read(_CHUNK):
+                while data := source.read(_PAGE):
                     file.write(data)
                 if self.sync:
                     file.flush()
