@@ -14,6 +14,7 @@ from caseus.export.files import PathOf, place_files
 from caseus.export.found import Found
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.scan import Scan
+from caseus.export.scratch import Piece, Scratch
 from caseus.export.state import ProjectState
 from caseus.export.writing import Counts, Writer
 
@@ -21,23 +22,18 @@ _CHUNK = 1 << 20
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
-class Share(NamedTuple):
-    """Projects that follow each other, and temporary files for their lines of `packages.json` and of the changelog."""
-
-    names: Sequence[str]
-    lines: BinaryIO
-    rows: BinaryIO
-
-
 class Built(NamedTuple):
     """Of a share. `order`: numbers of its files' lines, project by project, each in the order of its releases.
 
-    `rows`: how many bytes each one's row of the changelog has, 0 where it was not rendered. `stale`: keys of pages that
-    are to be deleted once nothing leads to them.
+    `lines`: its part of `packages.json`. `rows`: those of the changelog, where they were rendered; `sizes`: how many
+    bytes each file's row has, 0 where it was not. `stale`: keys of pages that are to be deleted once nothing leads to
+    them.
     """
 
     order: array[int]
-    rows: array[int]
+    sizes: array[int]
+    rows: Piece
+    lines: Piece
     projects: Sequence[ProjectState]
     stale: Sequence[str]
     counts: Counts
@@ -59,25 +55,37 @@ class Past(NamedTuple):
 
 
 class Builder:
-    """Does shares, each in any process."""
+    """Does shares, which are projects that follow each other, each in any process.
+
+    `lines` and `rows` are where lines of `packages.json` and rows of the changelog are put.
+    """
 
     def __init__(
-        self, scan: Scan, pages: ProjectPages, new_writer: Callable[[], Writer], past: Past, path_of: PathOf
+        self,
+        scan: Scan,
+        pages: ProjectPages,
+        new_writer: Callable[[], Writer],
+        past: Past,
+        path_of: PathOf,
+        lines: Scratch,
+        rows: Scratch,
     ) -> None:
+        self._lines, self._rows = lines, rows
         self._scan, self._pages, self._new_writer, self._past = scan, pages, new_writer, past
         self._path_of = path_of
 
-    def build(self, share: Share) -> Built:
+    def build(self, names: Sequence[str]) -> Built:
         writer = self._new_writer()
-        order, rows = array("I"), array("I")
+        order, sizes = array("I"), array("I")
         projects: list[ProjectState] = []
         gone: list[str] = []
-        lines = _Lines(share.lines, self._past.lines)
-        for name in share.names:
+        at, rows_at = self._lines.at(), self._rows.at()
+        lines = _Lines(self._lines, self._past.lines)
+        for name in names:
             project = self._past.projects.get(name)
             if project is not None and project.plain:
                 order.extend(self._scan.lines[name])
-                rows.extend([0] * project.files)
+                sizes.extend([0] * project.files)
                 lines.copy(self._past.places[name], project.size)
             else:
                 found = Found(name, self._scan.lines_of(name), self._scan.decode)
@@ -88,13 +96,12 @@ class Builder:
                     gone += extra
                 order.extend([release.line for release in found.releases])
                 told = self._pages.rows(found, links)
-                rows.extend(map(len, told))
-                share.rows.write(b"".join(told))
+                sizes.extend(map(len, told))
+                self._rows.append(b"".join(told))
                 project = self._tell(found, lines, pages)
             projects.append(project)
         lines.flush()
-        share.rows.flush()
-        return Built(order, rows, projects, gone, writer.counts)
+        return Built(order, sizes, self._rows.since(rows_at), self._lines.since(at), projects, gone, writer.counts)
 
     def _write(self, found: Found, links: Sequence[str], writer: Writer) -> tuple[int, list[str]]:
         """How many pages there are, and what was there besides."""
@@ -124,13 +131,13 @@ class Builder:
 class _Lines:
     """Writes lines of `packages.json`; what follows in the old one as in the new one is copied at once."""
 
-    def __init__(self, new: BinaryIO, old: BinaryIO | None) -> None:
+    def __init__(self, new: Scratch, old: BinaryIO | None) -> None:
         self._new, self._old = new, old
         self._start = self._stop = 0
 
     def write(self, data: bytes) -> None:
         self._copy()
-        self._new.write(data)
+        self._new.append(data)
 
     def copy(self, start: int, size: int) -> None:
         """From the old one."""
@@ -141,7 +148,6 @@ class _Lines:
 
     def flush(self) -> None:
         self._copy()
-        self._new.flush()
 
     def _copy(self) -> None:
         if self._old is not None:
@@ -150,6 +156,6 @@ class _Lines:
                 data = os.pread(fd, min(self._stop - self._start, _CHUNK), self._start)
                 if not data:
                     raise Unavailable("packages.json became shorter while it was read: run it again", kind="local")
-                self._new.write(data)
+                self._new.append(data)
                 self._start += len(data)
         self._start = self._stop

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, repeat
-from typing import BinaryIO, Final
+from typing import Final
 
 from caseus.export import workers
+from caseus.export.build import Built
 from caseus.export.classic import changelog_frame, changelog_rows
 from caseus.export.digests import DIGEST
 from caseus.export.entries import owner
 from caseus.export.found import Links, release_of
 from caseus.export.options import Options
 from caseus.export.scan import Scan
+from caseus.export.scratch import Scratch
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, total
 
@@ -35,19 +36,17 @@ _ROW: Final = b"<tr><td>"
 class Rows:
     """Files by project and release; `lines` has the numbers of their lines.
 
-    Of each part: numbers of its lines, how many bytes the row of each has, 0 where it was not rendered, and a file of
-    these rows, one after the other.
+    Those that were rendered are in `scratch`, one after the other as they were built.
     """
 
-    def __init__(self, parts: Iterable[tuple[array[int], array[int], BinaryIO]]) -> None:
+    def __init__(self, built: Iterable[Built], scratch: Scratch) -> None:
+        self._scratch = scratch
         self.lines, self._sizes, self._places = array("I"), array("I"), array("Q")
-        self._files: list[int] = []
-        for lines, sizes, file in parts:
-            self.lines += lines
-            self._sizes += sizes
-            self._places.extend(accumulate(sizes, initial=len(self._files) << _OFFSET))
+        for each in built:
+            self.lines += each.order
+            self._sizes += each.sizes
+            self._places.extend(accumulate(each.sizes, initial=each.rows.file << _OFFSET | each.rows.start))
             self._places.pop()
-            self._files.append(file.fileno())
 
     def newest_first(self, scan: Scan) -> Sequence[int]:
         """Places in `lines`; those of one moment stay in their order."""
@@ -57,7 +56,7 @@ class Rows:
     def row(self, at: int) -> bytes:
         """Empty where it was not rendered."""
         size, place = self._sizes[at], self._places[at]
-        return os.pread(self._files[place >> _OFFSET], size, place & _MASK) if size else b""
+        return self._scratch.read(place >> _OFFSET, place & _MASK, size) if size else b""
 
 
 class Changelog:

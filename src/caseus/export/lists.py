@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import BinaryIO, Final, cast
 
 from caseus import __version__
@@ -12,12 +13,12 @@ from caseus.export.changelog import Changelog
 from caseus.export.classic import home_page, list_page, not_found_page
 from caseus.export.options import Options
 from caseus.export.scan import Scan
+from caseus.export.scratch import Piece, Scratch
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer
 
 PACKAGES: Final = "packages.json"
 
-_CHUNK: Final = 1 << 16
 _ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
 
 
@@ -86,32 +87,28 @@ class Lists:
         self.keys.append(key)
 
 
-def write_packages(target: Target, parts: Sequence[BinaryIO]) -> bool:
-    """`packages.json` of its parts; whether it changed."""
+def write_packages(target: Target, pieces: Sequence[Piece], scratch: Scratch) -> bool:
+    """`packages.json` of its pieces; whether it changed."""
     there = target.open(PACKAGES)
     if there is not None:
         with there:
-            size = sum(part.seek(0, os.SEEK_END) for part in parts)
-            same = there.seek(0, os.SEEK_END) == size and not there.seek(0)
-            same = same and all(there.read(len(data)) == data for data in _chunks(parts))
+            same = there.seek(0, os.SEEK_END) == sum(piece.size for piece in pieces) and not there.seek(0)
+            same = same and all(there.read(len(data)) == data for data in _chunks(pieces, scratch))
         if same:
             return False
-    target.write_file(PACKAGES, cast(BinaryIO, io.BufferedReader(_Joined(parts), _CHUNK)))
+    target.write_file(PACKAGES, cast(BinaryIO, io.BufferedReader(_Joined(_chunks(pieces, scratch)))))
     return True
 
 
-def _chunks(parts: Sequence[BinaryIO]) -> Iterator[bytes]:
-    for part in parts:
-        part.seek(0)
-        while data := part.read(_CHUNK):
-            yield data
+def _chunks(pieces: Iterable[Piece], scratch: Scratch) -> Iterator[bytes]:
+    return chain.from_iterable(map(scratch.chunks, pieces))
 
 
 class _Joined(io.RawIOBase):
-    """Several files as one."""
+    """A file of these bytes."""
 
-    def __init__(self, parts: Sequence[BinaryIO]) -> None:
-        self._chunks = _chunks(parts)
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
         self._left = b""
 
     def readable(self) -> bool:

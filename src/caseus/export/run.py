@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import accumulate
 from typing import Final, NamedTuple
 
 from caseus.export import workers
-from caseus.export.build import Builder, Built, Past, Share
+from caseus.export.build import Builder, Built, Past
 from caseus.export.changelog import Changelog, Rows
 from caseus.export.entries import decode_json
 from caseus.export.files import PathOf
@@ -21,7 +21,8 @@ from caseus.export.options import Options
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
 from caseus.export.scan import Memory, Scan, scan, shares
-from caseus.export.spool import Spool, scratch
+from caseus.export.scratch import Scratch
+from caseus.export.spool import Spool
 from caseus.export.state import (
     FOLDERS,
     RUNNING,
@@ -36,8 +37,8 @@ from caseus.export.state import (
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, plain_names, total
 
-_SHARES_A_JOB: Final = 8
-_LEAST_SHARE: Final = 200  # files
+_SHARES_A_JOB: Final = 32
+_LEAST_SHARE: Final = 100  # files
 _CHANGELOG: Final = re.compile(r"page[0-9]+\.html\Z").match
 
 
@@ -125,11 +126,11 @@ class Run:
         if not self._is_sure:
             self._target.sweep(FOLDERS)
         lists = Lists(self._new_writer, self._options, self._generated)
-        with self._built(found, plan) as (built, tasks):
+        with Scratch(self._jobs) as lines, Scratch(self._jobs) as rows:
+            built = self._build(found, plan, lines, rows)
             projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
             listed = [(name, project.latest) for name, project in projects.items() if project.files]
-            rows = Rows((each.order, each.rows, task.rows) for each, task in zip(built, tasks, strict=True))
-            changelog = Changelog(found, rows, self._options, self._changelog)
+            changelog = Changelog(found, Rows(built, rows), self._options, self._changelog)
             counts = [each.counts for each in built]
             lists.names([name for name, _ in listed])
             told = None
@@ -140,9 +141,8 @@ class Run:
                 lists.feeds(found, changelog.lines())
             lists.home(listed, sum(project.files for project in projects.values()))
             lists.extras()
-            counts.append(
-                Counts(written=1) if write_packages(self._target, [task.lines for task in tasks]) else Counts(kept=1)
-            )
+            is_new = write_packages(self._target, [each.lines for each in built], lines)
+            counts.append(Counts(written=1) if is_new else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
         self._remember(found, source, projects, plan, lists.keys, told)
@@ -162,20 +162,16 @@ class Run:
         dropped = [form for form in before if form not in compress]
         return Writer(self._target, compress, dropped, trusts=self._is_sure and self._state is not None)
 
-    @contextmanager
-    def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[Share]]]:
-        """The pages of projects, written; and what was to be done, with its temporary files."""
+    def _build(self, found: Scan, plan: Plan, lines: Scratch, rows: Scratch) -> list[Built]:
+        """The pages of projects, written."""
         counts = [len(found.lines[name]) for name in plan.names]
         most = max(1, min(self._jobs * _SHARES_A_JOB, sum(counts) // _LEAST_SHARE))
         with ExitStack() as stack:
             past = self._past(plan, stack)
             pages = ProjectPages(self._options, self._generated)
-            builder = Builder(found, pages, self._new_writer, past, self._path_of)
-            tasks = []
-            for start, stop in shares(counts, most):
-                lines, rows = stack.enter_context(scratch()), stack.enter_context(scratch())
-                tasks.append(Share(plan.names[start:stop], lines, rows))
-            yield workers.run(self._jobs, tasks, builder.build), tasks
+            builder = Builder(found, pages, self._new_writer, past, self._path_of, lines, rows)
+            tasks = [plan.names[start:stop] for start, stop in shares(counts, most)]
+            return workers.run(self._jobs, tasks, builder.build)
 
     def _past(self, plan: Plan, stack: ExitStack) -> Past:
         """What of an earlier run can be copied."""

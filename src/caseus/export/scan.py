@@ -17,9 +17,9 @@ from caseus.export.entries import UNREADABLE, Decode, Entry, identify, shown
 from caseus.export.report import Fault
 from caseus.export.spool import Spool
 
-_LEAST_PIECE: Final = 256 << 10
+_LEAST_PIECE: Final = 128 << 10
 _MOST_PIECE: Final = 4 << 20
-_PIECES_A_JOB: Final = 4
+_PIECES_A_JOB: Final = 8
 _KEPT_FAULTS: Final = 10_000
 _MASK: Final = (1 << 8 * DIGEST) - 1
 

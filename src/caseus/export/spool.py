@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 from caseus.errors import NotFound, Unavailable
 from caseus.export import workers
 from caseus.export.digests import DIGEST, blake2b, digest_of
+from caseus.export.scratch import temporary
 
 _CHUNK: Final = 1 << 20
 _LINE: Final = 1 << 16  # where the end of one is looked for
@@ -95,7 +96,7 @@ def spooled(path: str | os.PathLike[str] | None, stdin: BinaryIO) -> Iterator[Sp
             if path is not None and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 yield Spool(file)
                 return
-            with scratch() as copy:
+            with temporary() as copy:
                 while data := file.read(_CHUNK):
                     copy.write(data)
                 copy.flush()
@@ -104,14 +105,3 @@ def spooled(path: str | os.PathLike[str] | None, stdin: BinaryIO) -> Iterator[Sp
         raise NotFound(f"there is no list {path}: check the path") from None
     except OSError as error:
         raise Unavailable(f"can't read the list {path or '-'}: {error.strerror}", kind="local") from None
-
-
-def scratch() -> BinaryIO:
-    """A temporary file without a name, where `tempfile` makes them, which loads slowly."""
-    try:
-        folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (the file has no name there)
-        return open(os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b")
-    except OSError:
-        import tempfile
-
-        return tempfile.TemporaryFile(prefix="caseus-export-")

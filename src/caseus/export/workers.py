@@ -19,12 +19,18 @@ R = TypeVar("R")
 
 _Error = tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]
 _NUMBER = struct.Struct("<I")
+_number = 0
 _MOST_TASKS = 4096  # of 4 bytes each: they fit into a pipe of 64 KiB that nobody reads yet
 
 
 def most_jobs() -> int:
     """As many as there are cores for us; 1 where threads run, for a fork takes none of them along, only their locks."""
     return len(os.sched_getaffinity(0)) if len(sys._current_frames()) == 1 else 1
+
+
+def number() -> int:
+    """Of this process among those that work: 0 is who called `run`."""
+    return _number
 
 
 def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R]) -> list[R]:
@@ -38,6 +44,8 @@ def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R]) -> list[R]:
     jobs = min(jobs, len(tasks))
     if jobs <= 1:
         return [work(task) for task in tasks]
+    import pickle  # noqa: F401  (once, for all)
+
     numbers, feed = os.pipe()
     helpers: list[_Helper] = []
     try:
@@ -74,6 +82,8 @@ def _start(numbers: int, tasks: Sequence[T], work: Callable[[T], R], others: Seq
     if pid:
         os.close(answer)
         return _Helper(pid, results)
+    global _number
+    _number = len(others) + 1
     code = 1
     try:
         for descriptor in (results, *(helper.results for helper in others)):

@@ -1,0 +1,69 @@
+"""Temporary files: what processes that work together write, each into its own, for any of them to read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import BinaryIO, Final, NamedTuple, Self
+
+from caseus.export import workers
+
+_CHUNK: Final = 1 << 16
+
+
+class Piece(NamedTuple):
+    """Bytes of one of the files, by its number."""
+
+    file: int
+    start: int
+    size: int
+
+
+class Scratch:
+    """A file for each of `jobs` processes; a context that closes them."""
+
+    def __init__(self, jobs: int) -> None:
+        with ExitStack() as stack:
+            self._files = [stack.enter_context(temporary()) for _ in range(jobs)]
+            self._stack = stack.pop_all()
+
+    def append(self, data: bytes) -> None:
+        """To the file of this process."""
+        self._files[workers.number()].write(data)
+
+    def at(self) -> Piece:
+        """Where the next bytes of this process come, none so far."""
+        number = workers.number()
+        return Piece(number, self._files[number].tell(), 0)
+
+    def since(self, piece: Piece) -> Piece:
+        """What this process wrote since then; now others can read it."""
+        file = self._files[piece.file]
+        file.flush()
+        return piece._replace(size=file.tell() - piece.start)
+
+    def read(self, file: int, start: int, size: int) -> bytes:
+        return os.pread(self._files[file].fileno(), size, start)
+
+    def chunks(self, piece: Piece) -> Iterator[bytes]:
+        stop = piece.start + piece.size
+        for at in range(piece.start, stop, _CHUNK):
+            yield self.read(piece.file, at, min(_CHUNK, stop - at))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+
+def temporary() -> BinaryIO:
+    """A file without a name, where `tempfile` makes them, which loads slowly."""
+    try:
+        folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (the file has no name there)
+        return open(os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b")
+    except OSError:
+        import tempfile
+
+        return tempfile.TemporaryFile(prefix="caseus-export-")
