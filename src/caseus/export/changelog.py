@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, repeat
+from itertools import accumulate
 from typing import Final
 
 from caseus.export import workers
@@ -40,7 +41,7 @@ class Rows:
     """
 
     def __init__(self, built: Iterable[Built], scratch: Scratch) -> None:
-        self._scratch = scratch
+        self._files = scratch.descriptors
         self.lines, self._sizes, self._places = array("I"), array("I"), array("Q")
         for each in built:
             self.lines += each.order
@@ -53,10 +54,12 @@ class Rows:
         stamps = [scan.stamps[line] for line in self.lines]
         return array("I", sorted(range(len(stamps)), key=stamps.__getitem__, reverse=True))
 
-    def row(self, at: int) -> bytes:
-        """Empty where it was not rendered."""
-        size, place = self._sizes[at], self._places[at]
-        return self._scratch.read(place >> _OFFSET, place & _MASK, size) if size else b""
+    def at(self, places: Iterable[int]) -> Iterator[bytes]:
+        """The rows; empty ones where they were not rendered."""
+        sizes, starts, files, pread = self._sizes, self._places, self._files, os.pread
+        for place in places:
+            size, start = sizes[place], starts[place]
+            yield pread(files[start >> _OFFSET], size, start & _MASK) if size else b""
 
 
 class Changelog:
@@ -80,46 +83,43 @@ class Changelog:
         """Digests of the lines' texts, the newest first, `DIGEST` bytes each."""
 
         def page(number: int) -> tuple[bytes, Counts]:
-            texts, writer = self._texts(number), new_writer()
-            if self._known is not None and (texts, self._count) == (
-                self._known_texts(number),
-                _pages(len(self._known) // DIGEST),
-            ):
-                return texts, Counts(kept=1 + len(self._options.compress))
-            writer.put(_key(number), self._page(number, texts, self._old_rows(number, writer.target)))
-            return texts, writer.counts
+            places, writer = self._newest[(number - 1) * PAGE_ENTRIES : number * PAGE_ENTRIES], new_writer()
+            texts = self._texts(places)
+            told = b"".join(texts)
+            if (told, self._count) == self._known_page(number):
+                return told, Counts(kept=1 + len(self._options.compress))
+            rows = self._rows_at(places, texts, self._old_rows(number, writer.target))
+            writer.put(_key(number), _page(changelog_frame(number, self._count, self._options), rows))
+            return told, writer.counts
 
         made = workers.run(jobs if self._count > _FEW else 1, range(1, self._count + 1), page)
-        return b"".join([texts for texts, _ in made]), total([counts for _, counts in made])
+        return b"".join([told for told, _ in made]), total([counts for _, counts in made])
 
-    def _places(self, number: int) -> Sequence[int]:
-        return self._newest[(number - 1) * PAGE_ENTRIES : number * PAGE_ENTRIES]
+    def _texts(self, places: Iterable[int]) -> list[bytes]:
+        texts, lines = self._scan.texts, map(self._rows.lines.__getitem__, places)
+        return [texts[line * DIGEST : (line + 1) * DIGEST] for line in lines]
 
-    def _texts(self, number: int) -> bytes:
-        texts, lines = self._scan.texts, map(self._rows.lines.__getitem__, self._places(number))
-        return b"".join([texts[line * DIGEST : (line + 1) * DIGEST] for line in lines])
+    def _rows_at(self, places: Sequence[int], texts: Iterable[bytes], old: Mapping[bytes, bytes]) -> Iterator[bytes]:
+        lines = self._rows.lines
+        for at, text, row in zip(places, texts, self._rows.at(places), strict=True):
+            yield row or old.get(text) or self._rendered(lines[at])
 
-    def _known_texts(self, number: int) -> bytes:
-        """Of the page that had the number."""
+    def _known_page(self, number: int) -> tuple[bytes, int] | None:
+        """Of the page that had the number: digests of its lines' texts; and how many pages there were."""
+        if self._known is None:
+            return None
         size = PAGE_ENTRIES * DIGEST
-        return (self._known or b"")[(number - 1) * size : number * size]
-
-    def _page(self, number: int, texts: bytes, old: Mapping[bytes, bytes]) -> bytes:
-        head, tail = changelog_frame(number, self._count, self._options)
-        page = io.BytesIO()
-        page.write(head)
-        row, write = self._rows.row, page.write
-        for at, text in zip(self._places(number), _cut(texts) if old else repeat(b""), strict=False):
-            write(old.get(text) or row(at) or self._rendered(self._rows.lines[at]))
-        page.write(tail)
-        return page.getvalue()
+        return self._known[(number - 1) * size : number * size], _pages(len(self._known) // DIGEST)
 
     def _old_rows(self, number: int, target: Target) -> Mapping[bytes, bytes]:
         """Of the page that had the number: digest of a line's text to its row."""
-        texts = self._known_texts(number)
-        data = target.read(_key(number)) if texts else None
-        rows = [line for line in data.splitlines(keepends=True) if line.startswith(_ROW)] if data is not None else []
-        return dict(zip(_cut(texts), rows, strict=True)) if len(rows) * DIGEST == len(texts) else {}
+        known = self._known_page(number)
+        data = target.read(_key(number)) if known is not None else None
+        if known is None or data is None:
+            return {}
+        texts = [known[0][at : at + DIGEST] for at in range(0, len(known[0]), DIGEST)]
+        rows = [line for line in data.splitlines(keepends=True) if line.startswith(_ROW)]
+        return dict(zip(texts, rows, strict=True)) if len(rows) == len(texts) else {}
 
     def _rendered(self, line: int) -> bytes:
         scan = self._scan
@@ -136,5 +136,9 @@ def _pages(files: int) -> int:
     return max(1, math.ceil(files / PAGE_ENTRIES))  # the page at the top leads to the first
 
 
-def _cut(texts: bytes) -> Iterator[bytes]:
-    return (texts[at : at + DIGEST] for at in range(0, len(texts), DIGEST))
+def _page(frame: tuple[bytes, bytes], rows: Iterable[bytes]) -> bytes:
+    page = io.BytesIO()  # takes less memory than joining them
+    page.write(frame[0])
+    page.writelines(rows)
+    page.write(frame[1])
+    return page.getvalue()

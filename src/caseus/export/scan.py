@@ -50,7 +50,7 @@ class Scan:
     def __init__(self, spool: Spool, decode: Decode) -> None:
         self.spool, self.decode = spool, decode
         self.starts, self.sizes, self.stamps = array("Q"), array("I"), array("q")
-        self.texts = bytearray()
+        self.texts = b""
         self.lines: dict[str, array[int]] = {}
         self.digests: dict[str, bytes] = {}
         self.meanings: dict[str, bytes] = {}
@@ -60,9 +60,6 @@ class Scan:
     def line(self, number: int) -> bytes:
         start = self.starts[number]
         return self.spool.read(start, start + self.sizes[number])
-
-    def text_digest(self, number: int) -> bytes:
-        return bytes(self.texts[number * DIGEST : (number + 1) * DIGEST])
 
     def lines_of(self, name: str) -> Iterator[tuple[int, bytes]]:
         """Without the blanks around them."""
@@ -179,12 +176,13 @@ def _stamp(entry: Entry) -> int:
 def _joined(found: Scan, looks: Iterable[_Look]) -> Scan:
     digests: dict[str, int] = {}
     meanings: dict[str, int] = {}
+    texts = bytearray()
     before = first = 0
     for look in looks:
         found.starts += look.starts
         found.sizes += look.sizes
         found.stamps += look.stamps
-        found.texts += look.texts
+        texts += look.texts
         own = [found.lines.setdefault(name, array("I")) for name in look.names]
         for number, owner in enumerate(look.owners, first):
             own[owner].append(number)
@@ -196,6 +194,7 @@ def _joined(found: Scan, looks: Iterable[_Look]) -> Scan:
         found.faults += [fault._replace(line=fault.line + before) for fault in look.faults[:room]]
         before += look.height
         first += len(look.starts)
+    found.texts = bytes(texts)
     found.digests = {name: _bytes(digest) for name, digest in digests.items()}
     found.meanings = {name: _bytes(meaning) for name, meaning in meanings.items()}
     return found

@@ -27,6 +27,8 @@ class Scratch:
         with ExitStack() as stack:
             self._files = [stack.enter_context(temporary()) for _ in range(jobs)]
             self._stack = stack.pop_all()
+        self.descriptors = [file.fileno() for file in self._files]
+        """To read pieces from."""
 
     def append(self, data: bytes) -> None:
         """To the file of this process."""
@@ -43,13 +45,10 @@ class Scratch:
         file.flush()
         return piece._replace(size=file.tell() - piece.start)
 
-    def read(self, file: int, start: int, size: int) -> bytes:
-        return os.pread(self._files[file].fileno(), size, start)
-
     def chunks(self, piece: Piece) -> Iterator[bytes]:
         stop = piece.start + piece.size
         for at in range(piece.start, stop, _CHUNK):
-            yield self.read(piece.file, at, min(_CHUNK, stop - at))
+            yield os.pread(self.descriptors[piece.file], min(_CHUNK, stop - at), at)
 
     def __enter__(self) -> Self:
         return self

@@ -102,7 +102,7 @@ def lines_of(scan: Scan, names: Iterable[str]) -> TextLines:
     for number, name in enumerate(names):
         for line in scan.lines[name]:
             owners[line] = number
-    return TextLines(bytes(scan.texts), owners.tobytes(), scan.stamps.tobytes())
+    return TextLines(scan.texts, owners.tobytes(), scan.stamps.tobytes())
 
 
 def write_state(target: Target, state: State) -> None:
