@@ -275,6 +275,6 @@ def _print_json(report: Report) -> None:
 
 def dumb_pypi() -> None:
     """The console script `dumb-pypi`: silent where all is well."""
-    from caseus.cli import run_guarded
+    from caseus.cli import leave, run_guarded
 
-    sys.exit(run_guarded(lambda: main(sys.argv[1:], program="dumb-pypi", quiet=True)))
+    leave(run_guarded(lambda: main(sys.argv[1:], program="dumb-pypi", quiet=True)))
