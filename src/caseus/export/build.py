@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from caseus.errors import Unavailable
 from caseus.export.files import PathOf, place_files
 from caseus.export.found import Found
 from caseus.export.pages import ProjectPages, stale
@@ -18,7 +16,6 @@ from caseus.export.scratch import Piece, Scratch
 from caseus.export.state import ProjectState
 from caseus.export.writing import Counts, Writer
 
-_CHUNK = 1 << 20
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -33,7 +30,7 @@ class Built(NamedTuple):
     order: array[int]
     sizes: array[int]
     rows: Piece
-    lines: Piece
+    lines: Sequence[Piece]
     projects: Sequence[ProjectState]
     stale: Sequence[str]
     counts: Counts
@@ -42,13 +39,13 @@ class Built(NamedTuple):
 class Past(NamedTuple):
     """What an earlier run wrote that is right still.
 
-    `pages`: projects whose pages are. `projects`: those of them whose lines are in `lines`, its `packages.json`, at
-    `places`. `files`: files of packages in its folders are its own. `counts`: how many pages each project had.
+    `pages`: projects whose pages are. `projects`: those of them whose lines are in its `packages.json`, at `places` of
+    the file `lines`. `files`: files of packages in its folders are its own. `counts`: how many pages each project had.
     """
 
     pages: Container[str] = ()
     projects: Mapping[str, ProjectState] = {}
-    lines: BinaryIO | None = None
+    lines: int = -1
     places: Mapping[str, int] = {}
     files: bool = False
     counts: Mapping[str, int] = {}
@@ -79,14 +76,14 @@ class Builder:
         order, sizes = array("I"), array("I")
         projects: list[ProjectState] = []
         gone: list[str] = []
-        at, rows_at = self._lines.at(), self._rows.at()
+        rows = self._rows.at()
         lines = _Lines(self._lines, self._past.lines)
         for name in names:
             project = self._past.projects.get(name)
             if project is not None and project.plain:
                 order.extend(self._scan.lines[name])
                 sizes.extend([0] * project.files)
-                lines.copy(self._past.places[name], project.size)
+                lines.keep(self._past.places[name], project.size)
             else:
                 found = Found(name, self._scan.lines_of(name), self._scan.decode)
                 pages = self._past.counts.get(name, 0)
@@ -100,8 +97,9 @@ class Builder:
                 self._rows.append(b"".join(told))
                 project = self._tell(found, lines, pages)
             projects.append(project)
-        lines.flush()
-        return Built(order, sizes, self._rows.since(rows_at), self._lines.since(at), projects, gone, writer.counts)
+        self._lines.flush()
+        self._rows.flush()
+        return Built(order, sizes, self._rows.since(rows), lines.pieces(), projects, gone, writer.counts)
 
     def _write(self, found: Found, links: Sequence[str], writer: Writer) -> tuple[int, list[str]]:
         """How many pages there are, and what was there besides."""
@@ -129,33 +127,31 @@ class Builder:
 
 
 class _Lines:
-    """Writes lines of `packages.json`; what follows in the old one as in the new one is copied at once."""
+    """Lines of `packages.json`: new ones are written, those of the old one, whose number is `old`, are left there."""
 
-    def __init__(self, new: Scratch, old: BinaryIO | None) -> None:
-        self._new, self._old = new, old
-        self._start = self._stop = 0
+    def __init__(self, scratch: Scratch, old: int) -> None:
+        self._scratch, self._old = scratch, old
+        self._new = scratch.at()
+        self._pieces: list[Piece] = []
 
     def write(self, data: bytes) -> None:
-        self._copy()
-        self._new.append(data)
+        self._scratch.append(data)
 
-    def copy(self, start: int, size: int) -> None:
-        """From the old one."""
-        if start != self._stop:
-            self._copy()
-            self._start = start
-        self._stop = start + size
+    def keep(self, start: int, size: int) -> None:
+        """From the old one; what follows itself there is one piece."""
+        self._end()
+        last = self._pieces[-1] if self._pieces else None
+        if last is not None and last.file == self._old and last.start + last.size == start:
+            self._pieces[-1] = last._replace(size=last.size + size)
+        else:
+            self._pieces.append(Piece(self._old, start, size))
 
-    def flush(self) -> None:
-        self._copy()
+    def pieces(self) -> list[Piece]:
+        self._end()
+        return self._pieces
 
-    def _copy(self) -> None:
-        if self._old is not None:
-            fd = self._old.fileno()  # its offset is that of all processes
-            while self._start < self._stop:
-                data = os.pread(fd, min(self._stop - self._start, _CHUNK), self._start)
-                if not data:
-                    raise Unavailable("packages.json became shorter while it was read: run it again", kind="local")
-                self._new.append(data)
-                self._start += len(data)
-        self._start = self._stop
+    def _end(self) -> None:
+        piece = self._scratch.since(self._new)
+        if piece.size:
+            self._pieces.append(piece)
+            self._new = self._scratch.at()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -141,7 +140,7 @@ class Run:
                 lists.feeds(found, changelog.lines())
             lists.home(listed, sum(project.files for project in projects.values()))
             lists.extras()
-            is_new = write_packages(self._target, [each.lines for each in built], lines)
+            is_new = write_packages(self._target, [piece for each in built for piece in each.lines], lines)
             counts.append(Counts(written=1) if is_new else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
@@ -166,15 +165,13 @@ class Run:
         """The pages of projects, written."""
         counts = [len(found.lines[name]) for name in plan.names]
         most = max(1, min(self._jobs * _SHARES_A_JOB, sum(counts) // _LEAST_SHARE))
-        with ExitStack() as stack:
-            past = self._past(plan, stack)
-            pages = ProjectPages(self._options, self._generated)
-            builder = Builder(found, pages, self._new_writer, past, self._path_of, lines, rows)
-            tasks = [plan.names[start:stop] for start, stop in shares(counts, most)]
-            return workers.run(self._jobs, tasks, builder.build)
+        pages = ProjectPages(self._options, self._generated)
+        builder = Builder(found, pages, self._new_writer, self._past(plan, lines), self._path_of, lines, rows)
+        tasks = [plan.names[start:stop] for start, stop in shares(counts, most)]
+        return workers.run(self._jobs, tasks, builder.build)
 
-    def _past(self, plan: Plan, stack: ExitStack) -> Past:
-        """What of an earlier run can be copied."""
+    def _past(self, plan: Plan, lines: Scratch) -> Past:
+        """What of an earlier run is right still."""
         state = self._state
         past = Past(plan.right, files=self._owns_files)
         if state is None:
@@ -183,13 +180,13 @@ class Run:
             past = past._replace(counts={name: project.pages for name, project in state.projects.items()})
         if state.packages is None or self._target.signature(PACKAGES) != state.packages:
             return past
-        lines = self._target.open(PACKAGES)
-        if lines is None:
+        file = self._target.open(PACKAGES)
+        if file is None:
             return past
         starts = accumulate((project.size for project in state.projects.values()), initial=0)
         places = dict(zip(state.projects, starts, strict=False))
         known = {name: state.projects[name] for name in plan.right}  # all are: else `packages` were not told
-        return past._replace(projects=known, lines=stack.enter_context(lines), places=places)
+        return past._replace(projects=known, lines=lines.include(file), places=places)
 
     @property
     def _owns_files(self) -> bool:

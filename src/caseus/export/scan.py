@@ -162,7 +162,8 @@ class _Looker:
         if number is None:
             number = self._numbers[name] = len(self._digests)
             self._digests.append(0)
-            self._meanings.append(0)
+            if self._meant:
+                self._meanings.append(0)
         return number
 
 
@@ -183,11 +184,18 @@ def _joined(found: Scan, looks: Iterable[_Look]) -> Scan:
         found.sizes += look.sizes
         found.stamps += look.stamps
         texts += look.texts
-        own = [found.lines.setdefault(name, array("I")) for name in look.names]
+        own: list[array[int]] = []
+        for name, digest in zip(look.names, look.digests, strict=True):
+            lines = found.lines.get(name)
+            if lines is None:
+                lines = found.lines[name] = array("I")
+                digests[name] = digest
+            else:
+                digests[name] += digest
+            own.append(lines)
         for number, owner in enumerate(look.owners, first):
             own[owner].append(number)
-        for name, digest, meaning in zip(look.names, look.digests, look.meanings, strict=True):
-            digests[name] = digests.get(name, 0) + digest
+        for name, meaning in zip(look.names, look.meanings, strict=False):  # none where this was not asked for
             meanings[name] = meanings.get(name, 0) + meaning
         found.bad += look.bad
         room = _KEPT_FAULTS - len(found.faults)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import BinaryIO, Final, NamedTuple, Self
 
+from caseus.errors import Unavailable
 from caseus.export import workers
 
 _CHUNK: Final = 1 << 16
@@ -40,15 +41,27 @@ class Scratch:
         return Piece(number, self._files[number].tell(), 0)
 
     def since(self, piece: Piece) -> Piece:
-        """What this process wrote since then; now others can read it."""
-        file = self._files[piece.file]
-        file.flush()
-        return piece._replace(size=file.tell() - piece.start)
+        """What this process wrote since then."""
+        return piece._replace(size=self._files[piece.file].tell() - piece.start)
+
+    def flush(self) -> None:
+        """What this process wrote can be read by others then."""
+        self._files[workers.number()].flush()
+
+    def include(self, file: BinaryIO) -> int:
+        """The number of one more file, which is read only and closed with the others."""
+        self._stack.enter_context(file)
+        self.descriptors.append(file.fileno())
+        return len(self.descriptors) - 1
 
     def chunks(self, piece: Piece) -> Iterator[bytes]:
         stop = piece.start + piece.size
         for at in range(piece.start, stop, _CHUNK):
-            yield os.pread(self.descriptors[piece.file], min(_CHUNK, stop - at), at)
+            size = min(_CHUNK, stop - at)
+            data = os.pread(self.descriptors[piece.file], size, at)
+            if len(data) < size:
+                raise Unavailable("a file became shorter while it was read: run it again", kind="local")
+            yield data
 
     def __enter__(self) -> Self:
         return self

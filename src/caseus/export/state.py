@@ -106,6 +106,4 @@ def lines_of(scan: Scan, names: Iterable[str]) -> TextLines:
 
 
 def write_state(target: Target, state: State) -> None:
-    data = _encode(state)
-    if target.read(KEY) != data:
-        target.write(KEY, data)
+    target.write(KEY, _encode(state))

@@ -67,7 +67,7 @@ class FolderTarget:
             try:
                 if len(data := os.read(fd, _PAGE)) < _PAGE:  # of a plain file: that is all
                     return data
-                return b"".join([data, *iter(partial(os.read, fd, _CHUNK), b"")])
+                return b"".join([data, *iter(partial(os.read, fd, os.fstat(fd).st_size), b"")])
             finally:
                 os.close(fd)
 
