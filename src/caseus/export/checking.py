@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
 
@@ -85,7 +85,7 @@ def _differences(there: Target, wanted: dict[str, bytes], *, files: bool) -> Ite
             yield Difference("missing", key)
             continue
         with file:
-            if _digest_of(key, file) != digest:
+            if _digest_of(key, _chunks(file)) != digest:
                 yield Difference("different", key)
     for folder in FOLDERS:
         for key in _walk(there, folder):
@@ -112,15 +112,15 @@ class _Digests:
         self.digests: dict[str, bytes] = {}
 
     def write(self, key: str, data: bytes) -> None:
-        self.write_file(key, io.BytesIO(data))
+        self.write_all(key, iter([data]))
 
-    def write_file(self, key: str, source: BinaryIO) -> None:
+    def write_all(self, key: str, chunks: Iterator[bytes]) -> None:
         if key != KEY:
-            self.digests[key] = _digest_of(key, source)
+            self.digests[key] = _digest_of(key, chunks)
 
     def place(self, key: str, path: StrPath) -> bool:
         with open(path, "rb") as file:
-            self.write_file(key, file)
+            self.write_all(key, _chunks(file))
         return True
 
     def read(self, key: str) -> bytes | None:
@@ -145,10 +145,14 @@ class _Digests:
         return None
 
 
-def _digest_of(key: str, file: BinaryIO) -> bytes:
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    return iter(partial(file.read, _CHUNK), b"")
+
+
+def _digest_of(key: str, chunks: Iterator[bytes]) -> bytes:
     if ".html" in key:
-        return digest_of(without_moment(decompressed(key, file.read())))
+        return digest_of(without_moment(decompressed(key, b"".join(chunks))))
     digest = blake2b(digest_size=DIGEST)
-    while data := file.read(_CHUNK):
+    for data in chunks:
         digest.update(data)
     return digest.digest()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 from caseus import __version__
 from caseus.export.changelog import Changelog
@@ -96,27 +95,9 @@ def write_packages(target: Target, pieces: Sequence[Piece], scratch: Scratch) ->
             same = same and all(there.read(len(data)) == data for data in _chunks(pieces, scratch))
         if same:
             return False
-    target.write_file(PACKAGES, cast(BinaryIO, io.BufferedReader(_Joined(_chunks(pieces, scratch)))))
+    target.write_all(PACKAGES, _chunks(pieces, scratch))
     return True
 
 
 def _chunks(pieces: Iterable[Piece], scratch: Scratch) -> Iterator[bytes]:
     return chain.from_iterable(map(scratch.chunks, pieces))
-
-
-class _Joined(io.RawIOBase):
-    """A file of these bytes."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._left or next(self._chunks, b"")
-        count = min(len(data), len(buffer))
-        buffer[:count] = data[:count]
-        self._left = data[count:]
-        return count

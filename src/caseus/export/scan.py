@@ -87,7 +87,7 @@ class _Look(NamedTuple):
     starts: array[int]
     sizes: array[int]
     stamps: array[int]
-    texts: bytearray
+    texts: bytes
     owners: array[int]
     names: Sequence[str]
     digests: Sequence[int]
@@ -110,8 +110,8 @@ class _Looker:
 
     def look(self, data: bytes, start: int) -> _Look:
         starts, sizes, stamps, owners = array("Q"), array("I"), array("q"), array("I")
-        texts = bytearray()
-        digests = self._digests
+        texts: list[bytes] = []
+        digests, number_of = self._digests, int.from_bytes
         recall, known, told, names = self._memory
         again: dict[int, int] = {}  # numbers of projects: an earlier run's to ours
         height = 0
@@ -129,17 +129,17 @@ class _Looker:
                     name, stamp = self._read(height, text)
                     number = self._number(name) if name else -1
                 if number >= 0:
-                    digests[number] += int.from_bytes(digest, "little")  # a sum: their order does not matter
+                    digests[number] += number_of(digest, "little")  # a sum: their order does not matter
                     starts.append(start)
                     sizes.append(size)
                     stamps.append(stamp)
                     owners.append(number)
-                    texts += digest
+                    texts.append(digest)
             start += size + 1
         if data.endswith(b"\n"):
             height -= 1
         rest = (list(self._numbers), digests, self._meanings, self._faults, self._bad)
-        return _Look(height, starts, sizes, stamps, texts, owners, *rest)
+        return _Look(height, starts, sizes, stamps, b"".join(texts), owners, *rest)
 
     def _read(self, number: int, text: bytes) -> tuple[str, int]:
         """Project and stamp; no project where the line can't be used."""

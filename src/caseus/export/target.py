@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
 from caseus.errors import NotFound, Unavailable
 
@@ -36,7 +36,7 @@ class Target(Protocol):
     def read(self, key: str) -> bytes | None: ...
     def exists(self, key: str) -> bool: ...
     def write(self, key: str, data: bytes) -> None: ...
-    def write_file(self, key: str, source: BinaryIO) -> None: ...
+    def write_all(self, key: str, chunks: Iterator[bytes]) -> None: ...
     def place(self, key: str, path: StrPath) -> bool: ...  # a copy of the file, or a link; whether that changed it
     def open(self, key: str) -> BinaryIO | None: ...
     def delete(self, key: str) -> None: ...
@@ -98,14 +98,13 @@ class FolderTarget:
                 os.unlink(beside)
             raise _refused("write", error) from error
 
-    def write_file(self, key: str, source: BinaryIO) -> None:
+    def write_all(self, key: str, chunks: Iterator[bytes]) -> None:
         folder, slash, name = key.rpartition("/")
         beside = f"{self._at}{folder}{slash}.{name}.new"
         with _told("write"):
             self._make(folder)
             with open(beside, "wb", opener=_opener) as file:
-                while data := source.read(_PAGE):
-                    file.write(data)
+                file.writelines(chunks)
                 if self.sync:
                     file.flush()
                     os.fsync(file.fileno())
@@ -212,8 +211,8 @@ class StoredTarget:
     def write(self, key: str, data: bytes) -> None:
         self._store.replace(key, io.BytesIO(data))
 
-    def write_file(self, key: str, source: BinaryIO) -> None:
-        self._store.replace(key, source)
+    def write_all(self, key: str, chunks: Iterator[bytes]) -> None:
+        self._store.replace(key, cast(BinaryIO, io.BufferedReader(_Joined(chunks))))
 
     def place(self, key: str, path: StrPath) -> bool:
         with open(path, "rb") as file:
@@ -243,6 +242,24 @@ class StoredTarget:
 
     def signature(self, key: str) -> str | None:
         return None
+
+
+class _Joined(io.RawIOBase):
+    """A file of these bytes."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._left or next(self._chunks, b"")
+        count = min(len(data), len(buffer))
+        buffer[:count] = data[:count]
+        self._left = data[count:]
+        return count
 
 
 def _equal(there: Blob, file: BinaryIO) -> bool:
