@@ -132,10 +132,12 @@ class _Lines:
     def __init__(self, scratch: Scratch, old: int) -> None:
         self._scratch, self._old = scratch, old
         self._new = scratch.at()
+        self._is_open = False
         self._pieces: list[Piece] = []
 
     def write(self, data: bytes) -> None:
         self._scratch.append(data)
+        self._is_open = True
 
     def keep(self, start: int, size: int) -> None:
         """From the old one; what follows itself there is one piece."""
@@ -151,7 +153,7 @@ class _Lines:
         return self._pieces
 
     def _end(self) -> None:
-        piece = self._scratch.since(self._new)
-        if piece.size:
-            self._pieces.append(piece)
+        if self._is_open:
+            self._pieces.append(self._scratch.since(self._new))
             self._new = self._scratch.at()
+            self._is_open = False

@@ -11,7 +11,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Final, cast
 
 from caseus.export import workers
 from caseus.export.build import Built
@@ -99,10 +99,19 @@ class Changelog:
         texts, lines = self._scan.texts, map(self._rows.lines.__getitem__, places)
         return [texts[line * DIGEST : (line + 1) * DIGEST] for line in lines]
 
-    def _rows_at(self, places: Sequence[int], texts: Iterable[bytes], old: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    def _rows_at(self, places: Sequence[int], texts: Iterable[bytes], old: Mapping[bytes, bytes]) -> Iterable[bytes]:
+        if not old:
+            return self._new_rows(places)
+        rows = list(map(old.get, texts))
+        missing = [number for number, row in enumerate(rows) if row is None]
+        for number, row in zip(missing, self._new_rows([places[number] for number in missing]), strict=True):
+            rows[number] = row
+        return cast(list[bytes], rows)
+
+    def _new_rows(self, places: Sequence[int]) -> Iterator[bytes]:
         lines = self._rows.lines
-        for at, text, row in zip(places, texts, self._rows.at(places), strict=True):
-            yield row or old.get(text) or self._rendered(lines[at])
+        for at, row in zip(places, self._rows.at(places), strict=True):
+            yield row or self._rendered(lines[at])
 
     def _known_page(self, number: int) -> tuple[bytes, int] | None:
         """Of the page that had the number: digests of its lines' texts; and how many pages there were."""
