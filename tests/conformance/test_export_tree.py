@@ -563,6 +563,31 @@ def test_status_and_what_only_caseus_tells(run: Callable[..., Report], tmp_path:
     assert read_tree(again)["packages.json"] == tree["packages.json"]
 
 
+def test_what_is_told_twice_of_a_project(run: Callable[..., Report], tmp_path: Path) -> None:
+    """The later line holds, also where nothing but their order changed."""
+    lines: Lines = [{"filename": "foo-1.0.zip"}, {"project": "foo", "status": "archived"}, {"project": "foo"}]
+    lines[2] |= {"status": "deprecated", "status_reason": "use bar"}
+    page = tmp_path / "tree/simple/foo/index.html"
+    run(lines)
+    assert b'"deprecated"' in page.read_bytes()
+    run([lines[0], lines[2], lines[1], {"filename": "bar-1.0.zip"}])
+    assert b'"archived"' in page.read_bytes() and b"use bar" not in page.read_bytes()
+
+
+def test_versions_that_are_equal_are_listed_in_one_order(tmp_path: Path) -> None:
+    """Whatever Python's hashes are in this process."""
+    spelled = ["1", "1.0", "1.0.0", "1.0.0.0", "v1"]
+    path = write_list(
+        tmp_path / "list", [{"filename": f"foo-{version}.zip", "version": version} for version in spelled]
+    )
+    command = [*COMMAND, "export", "--package-list-json", path, "--packages-url", URL, "--simple-json"]
+    for seed in ("1", "2", "3"):
+        environ = clean_environment({"PYTHONHASHSEED": seed})
+        subprocess.run([*command, "--output-dir", tmp_path / seed], check=True, env=environ, capture_output=True)
+        page = json.loads((tmp_path / seed / "simple/foo/index.json").read_bytes())
+        assert page["versions"] == spelled
+
+
 def test_odd_versions_are_no_trap(run: Callable[..., Report], tmp_path: Path) -> None:
     """A version that is called as our own files are; one that differs in spelling only."""
     names = ["foo-json.zip", "foo-1.0.zip", "foo-1.0.0.zip", "foo-1.zip", "foo-.hidden.zip", "foo-01.0.zip"]

@@ -6,11 +6,11 @@ stderr. What is heavy is imported inside the commands.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from gc import disable as disable_gc  # `gc` here is a command
 from typing import NoReturn
 
 from caseus.errors import CaseusError, Conflict, Denied, Invalid, NotFound
@@ -90,7 +90,7 @@ def _is_short(arguments: Sequence[str]) -> bool:
 
 def hurry() -> None:
     """For a process that has little to do, before anything of size is imported."""
-    gc.disable()  # there are no cycles in what grows
+    disable_gc()  # there are no cycles in what grows
     if "msgspec" not in sys.modules and "typing_extensions" not in sys.modules:
         # Where there is no such module, msgspec takes the same from `typing`; it takes as long to load as msgspec.
         sys.modules["typing_extensions"] = None  # type: ignore[assignment]
