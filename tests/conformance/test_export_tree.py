@@ -577,13 +577,12 @@ def test_what_is_told_twice_of_a_project(run: Callable[..., Report], tmp_path: P
 def test_versions_that_are_equal_are_listed_in_one_order(tmp_path: Path) -> None:
     """Whatever Python's hashes are in this process."""
     spelled = ["1", "1.0", "1.0.0", "1.0.0.0", "v1"]
-    path = write_list(
-        tmp_path / "list", [{"filename": f"foo-{version}.zip", "version": version} for version in spelled]
-    )
-    command = [*COMMAND, "export", "--package-list-json", path, "--packages-url", URL, "--simple-json"]
+    lines = [{"filename": f"foo-{version}.zip", "version": version} for version in spelled]
+    listed = str(write_list(tmp_path / "list", lines))
+    command = [*COMMAND, "export", "--package-list-json", listed, "--packages-url", URL, "--simple-json"]
     for seed in ("1", "2", "3"):
         environ = clean_environment({"PYTHONHASHSEED": seed})
-        subprocess.run([*command, "--output-dir", tmp_path / seed], check=True, env=environ, capture_output=True)
+        subprocess.run([*command, "--output-dir", str(tmp_path / seed)], check=True, env=environ, capture_output=True)
         page = json.loads((tmp_path / seed / "simple/foo/index.json").read_bytes())
         assert page["versions"] == spelled
 

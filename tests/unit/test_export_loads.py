@@ -18,18 +18,8 @@ code = run(sys.argv[1:])
 print(code, *sorted(sys.modules))
 """
 SLOW = {"packaging.utils", "packaging.tags", "sqlalchemy", "cyclopts", "rich", "structlog", "caseus.names", "httpx"}
-SLOW |= {
-    "pathlib",
-    "hashlib",
-    "tempfile",
-    "shutil",
-    "threading",
-    "urllib.parse",
-    "html",
-    "typing_extensions",
-    "inspect",
-}
-SLOW |= {"caseus.export.checking", "caseus.storage"}
+SLOW |= {"pathlib", "hashlib", "tempfile", "shutil", "threading", "urllib.parse", "html", "inspect"}
+SLOW |= {"typing_extensions", "caseus.export.checking", "caseus.storage"}
 SLOW |= {"caseus.render.home", "caseus.render.simple_html", "caseus.render.simple_json", "caseus.render.signatures"}
 
 
@@ -59,7 +49,8 @@ def test_a_short_command_does_not_wait_for_its_end(tmp_path: Path) -> None:
     """What it says is read whole, whoever reads it."""
     listed = tmp_path / "packages.txt"
     listed.write_text("".join(f"acme-{number}\n" for number in range(30)))
-    command = [*COMMAND, "export", "--package-list", listed, "--output-dir", tmp_path / "tree", "--packages-url", "x"]
+    command = [*COMMAND, "export", "--package-list", str(listed), "--output-dir", str(tmp_path / "tree")]
+    command += ["--packages-url", "x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean_environment())
     *faults, more, error = done.stderr.splitlines()
     assert (done.returncode, done.stdout, len(faults)) == (1, "", 20)
@@ -70,9 +61,8 @@ def test_a_short_command_does_not_wait_for_its_end(tmp_path: Path) -> None:
 
 def test_what_is_left_out_of_a_start_is_there_later(tmp_path: Path) -> None:
     """msgspec is loaded without typing_extensions, which others may want then."""
-    program = PROGRAM.replace(
-        "code = run", "import caseus.cli\ncaseus.cli.hurry()\nimport typing_extensions\ncode = run"
-    )
+    start = "import caseus.cli\ncaseus.cli.hurry()\nimport typing_extensions\n"
+    program = PROGRAM.replace("code = run", f"{start}code = run")
     listed = tmp_path / "packages.txt"
     listed.write_text("acme-1.0.tar.gz\n")
     command = [sys.executable, "-c", program, "export", "--package-list", str(listed)]
