@@ -55,7 +55,8 @@ def test_a_short_command_does_not_wait_for_its_end(tmp_path: Path) -> None:
     *faults, more, error = done.stderr.splitlines()
     assert (done.returncode, done.stdout, len(faults)) == (1, "", 20)
     assert "10 more bad lines" in more and "nothing was written" in error
-    done = subprocess.run([*COMMAND, "export", "--help"], capture_output=True, text=True, check=True)
+    buffered = clean_environment({"PYTHONUNBUFFERED": ""})
+    done = subprocess.run([*COMMAND, "export", "--help"], capture_output=True, text=True, check=True, env=buffered)
     assert done.stdout.startswith("usage: caseus export ") and done.stdout.endswith("result as JSON\n")
 
 
