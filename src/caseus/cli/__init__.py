@@ -27,6 +27,11 @@ def main() -> None:
     sys.exit(code)
 
 
+def dumb_pypi() -> None:
+    """The console script `dumb-pypi`: `caseus export` that is silent where all is well."""
+    leave(run_guarded(lambda: _export(sys.argv[1:], program="dumb-pypi", quiet=True)))
+
+
 def leave(code: int) -> NoReturn:
     """Ends the process at once, once all is told: what is in memory need not be taken apart."""
     with suppress(OSError, AttributeError):  # nobody reads it, or it is closed
@@ -66,11 +71,7 @@ def run_guarded(command: Callable[[], object]) -> int:
 
 def _dispatch(arguments: Sequence[str]) -> object:
     if _is_short(arguments):
-        # A list of ten thousand files is written in the time that the other commands take to load.
-        hurry()
-        from caseus.cli.export import main as export
-
-        return export(arguments[1:])
+        return _export(arguments[1:])
     from cyclopts import CycloptsError
 
     from caseus.cli.app import app
@@ -81,6 +82,14 @@ def _dispatch(arguments: Sequence[str]) -> object:
             return app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         raise UsageError(f"{error} (see `caseus --help`)") from None
+
+
+def _export(arguments: Sequence[str], *, program: str = "caseus export", quiet: bool = False) -> int:
+    """A list of ten thousand files is written in the time that the other commands take to load."""
+    hurry()
+    from caseus.cli.export import main as export
+
+    return export(arguments, program=program, quiet=quiet)
 
 
 def _is_short(arguments: Sequence[str]) -> bool:

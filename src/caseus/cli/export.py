@@ -271,10 +271,3 @@ def _print_json(report: Report) -> None:
     told: dict[str, Any] = report._asdict()
     told["faults"] = [fault._asdict() for fault in report.faults]
     print(json.dumps(told, indent=2))
-
-
-def dumb_pypi() -> None:
-    """The console script `dumb-pypi`: silent where all is well."""
-    from caseus.cli import leave, run_guarded
-
-    leave(run_guarded(lambda: main(sys.argv[1:], program="dumb-pypi", quiet=True)))
