@@ -209,10 +209,9 @@ def restore(job: dict[str, Any], steps: Steps) -> None:
 
 def export(job: dict[str, Any], steps: Steps) -> None:
     """Static files of the list beside the tree; three rows make a page of the changelog."""
-    from caseus.export import Options, PackageList, classic, exporting, lists
+    from caseus.export import Options, PackageList, changelog, exporting
 
-    for module in (classic, lists):
-        setattr(module, "PAGE_ENTRIES", 3)  # noqa: B010  (a constant)
+    setattr(changelog, "PAGE_ENTRIES", 3)  # noqa: B010  (a constant)
     folder = Path(job["root"])
     options = Options(packages_url="../../pool/", timestamp=False, simple_json=True, compress=tuple(job["compress"]))
     steps.arm()
