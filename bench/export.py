@@ -7,7 +7,6 @@ in memory where there is room: making so many files takes everybody the same tim
 
 from __future__ import annotations
 
-import compileall
 import json
 import os
 import random
@@ -22,13 +21,11 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import caseus
 from bench.results import Goal, Part, Row, Run, at_least, at_most, told, within
 from support.exported import DUMB_PYPI
 from support.server import clean_environment
 
 CASEUS = Path(sys.executable).parent / "caseus"
-SOURCE = Path(caseus.__file__).parent
 RELEASES = 10
 CHANGED = 20
 """One in so many projects changes."""
@@ -76,7 +73,6 @@ class Tool(NamedTuple):
 
 
 def rows(run: Run) -> Iterator[Row]:
-    compileall.compile_dir(SOURCE, quiet=1)  # as what is installed is, which dumb-pypi is
     with _room(run.folder) as folder:
         for count, rounds in ROUNDS.items():
             yield from measure(run, folder, count, rounds)
