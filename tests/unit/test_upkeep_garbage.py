@@ -62,7 +62,7 @@ class Place(NamedTuple):
 def place(tmp_path: Path) -> Iterator[Place]:
     store = FilesystemStorage(tmp_path)
     catalog = Catalog.open(tmp_path)
-    catalog.writer.after_commit = PackageLists(catalog, store).write
+    catalog.writer.after_commit = PackageLists(catalog, store).follow
     place = Place(tmp_path, catalog, store)
     yield place
     catalog.close()

@@ -15,9 +15,9 @@ from caseus.catalog.folders import Folders
 from caseus.catalog.hosted import LEASE, Claim, ClaimState, Hosted
 from caseus.catalog.migration import migrate
 from caseus.catalog.rows import FetchedFile, HostedFile, JournalEntry, Token, Tombstone, UpstreamPage, User
+from caseus.catalog.transaction import Changes, Transaction
 from caseus.catalog.upkeep import Upkeep
 from caseus.catalog.uploaders import Uploaders
-from caseus.catalog.writer import Changes, Transaction
 from caseus.errors import Unavailable
 from caseus.model import Validity
 

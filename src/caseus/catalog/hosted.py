@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from caseus.catalog import holdings, schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import HostedFile, ListedFile, Tombstone, listed_file
-from caseus.catalog.writer import Syncs, Transaction
+from caseus.catalog.transaction import Syncs, Transaction
 from caseus.errors import Busy, Conflict, NotFound
 
 _PAGE = 1000
@@ -361,7 +361,7 @@ def _taken(transaction: Transaction, tree: str, filename: str, sha256: str, owne
 def _put(transaction: Transaction, file: HostedFile, displaces: Sequence[str]) -> list[str]:
     """The file's row and what goes with it; the trees of upstreams that had something of its project."""
     holdings.put(transaction, file)
-    transaction.change(file.tree, file.project, listed=True)
+    transaction.change(file.tree, file.project, listed=True, added=file)
     displaced = [tree for tree in displaces if _displace(transaction, tree, file.project)]
     transaction.journal("publish", actor=file.uploader, **_subject(file))
     return displaced

@@ -134,6 +134,21 @@ def same_bytes(fd: int, name: str, folder: Folder) -> bool:
         os.close(other)
 
 
+def append(fd: int, data: bytes, *, behind: bytes) -> bool:
+    """Add to the end of the open file if it ends with `behind` and has no other name; whether it was."""
+    found = os.fstat(fd)
+    if found.st_nlink != 1 or os.pread(fd, len(behind), max(found.st_size - len(behind), 0)) != behind:
+        return False
+    write_all(fd, data)
+    return True
+
+
+def write_all(fd: int, data: bytes | bytearray) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
 def set_time(fd: int, time: float) -> None:
     """Set when the open file was last changed, if it is ours; what no file system can hold becomes what one can."""
     nanoseconds = max(-(1 << 63), min(round(time * 1e9), (1 << 63) - 1))
@@ -163,9 +178,7 @@ class Temporary:
 
     def write(self, data: bytes | bytearray) -> None:
         with self._sound_after():
-            left = memoryview(data)
-            while left:
-                left = left[os.write(self.fd, left) :]
+            write_all(self.fd, data)
 
     def stamp(self, time: float) -> None:
         with told("write a file"):
