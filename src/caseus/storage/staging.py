@@ -175,6 +175,7 @@ class Temporary:
                 self.folder.close()
                 raise
         self._sound = True
+        self._there = True
 
     def write(self, data: bytes | bytearray) -> None:
         with self._sound_after():
@@ -195,8 +196,10 @@ class Temporary:
             durability.sync(self.fd)
 
     def unlink(self) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self.name, dir_fd=self.folder.fd)
+        if self._there:
+            with suppress(FileNotFoundError):
+                os.unlink(self.name, dir_fd=self.folder.fd)
+            self._there = False
 
     def close(self) -> None:
         if self.fd < 0:
