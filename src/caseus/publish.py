@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 from typing import Literal
 
 import structlog
 from packaging.version import InvalidVersion, Version
 
-from caseus.catalog import Catalog, Claim, ClaimState, HostedFile, Tombstone
+from caseus.catalog import Catalog, Claim, ClaimState, HostedFile, Published, Tombstone
 from caseus.checks import Checked, check_upload
 from caseus.checks.form import Form
 from caseus.errors import Busy, CaseusError, Conflict, Denied, Invalid, NotFound
@@ -29,6 +31,7 @@ _PATIENCE = 5.0  # seconds that an upload waits for another of the same bytes
 SMALL = 1 << 20
 """Bytes of a file that is published in one transaction: to wait for so few keeps nobody else waiting for long."""
 
+Outcome = Literal["published", "unchanged"]
 _Alone = Callable[[Callable[[], None]], None]
 _RENEW = 10.0  # seconds after which a claim is renewed before the bytes get their name
 
@@ -55,10 +58,14 @@ class Publisher:
         """Where an upload's bytes go while they arrive; the caller closes it."""
         return self._store.stage()
 
-    def publish(
+    def publish(self, staged: Staged, form: Form, *, filename: str, signature: bytes | None, actor: str) -> Outcome:
+        """As `begin`, and wait for the outcome."""
+        return self.begin(staged, form, filename=filename, signature=signature, actor=actor).result()
+
+    def begin(
         self, staged: Staged, form: Form, *, filename: str, signature: bytes | None, actor: str
-    ) -> Literal["published", "unchanged"]:
-        """Check what was staged and give it its name; durable and listed when this returns.
+    ) -> Future[Outcome]:
+        """Check what was staged and give it its name; durable and listed when the future is done, in any thread.
 
         "unchanged": the very bytes were published before. Invalid (every fault at once), Conflict (the name has other
         bytes, or had), Denied (others upload to this project), Busy (another upload of the name runs), Unavailable.
@@ -66,7 +73,8 @@ class Publisher:
         with staged.reader() as reader:
             checked = check_upload(form, filename, reader, staged.digests, signature=signature)
         self._check_uploader(actor, checked.project)
-        return self.take(staged, checked, filename=filename, signature=signature, actor=actor)
+        file = self._file(staged, checked, filename, actor, signed=signature is not None)
+        return self._begin(staged, file, _sidecars(checked, signature))
 
     def take(
         self,
@@ -79,47 +87,50 @@ class Publisher:
         uploaded: float | None = None,
         yanked: str | None = None,
         owner: str | None = None,
-    ) -> Literal["published", "unchanged"]:
+    ) -> Outcome:
         """Give its name to what was staged and found good; `publish` without the checks of an upload.
 
         `uploaded`: Unix seconds, None for now. `yanked`: the reason with which it is born yanked, "" for none given.
         `owner`: of a claim on the name that the caller has already. Conflict, Busy, Unavailable.
         """
+        signed = signature is not None
+        file = self._file(staged, checked, filename, actor, signed=signed, uploaded=uploaded, yanked=yanked)
+        if owner is not None:
+            return self._publish_claimed(staged, file, _sidecars(checked, signature), owner)
+        return self._begin(staged, file, _sidecars(checked, signature)).result()
+
+    def _file(
+        self,
+        staged: Staged,
+        checked: Checked,
+        filename: str,
+        actor: str,
+        *,
+        signed: bool,
+        uploaded: float | None = None,
+        yanked: str | None = None,
+    ) -> HostedFile:
+        """The facts; from now on what is staged has the time of its upload."""
         if uploaded is None:
             uploaded = self._clock()
         staged.stamp(uploaded)  # who looks at the folder sees it, and so does who touches it there (`watch`)
-        metadata = checked.metadata if checked.filetype == "bdist_wheel" else None
-        file = HostedFile(
+        metadata, digests = _metadata(checked), staged.digests
+        return HostedFile(
             tree=self.tree,
             project=checked.project,
             filename=filename,
             version=checked.version,
-            sha256=staged.digests["sha256"],
+            sha256=digests["sha256"],
             size=staged.size,
-            md5=staged.digests["md5"],
-            blake2b_256=staged.digests["blake2b_256"],
+            md5=digests["md5"],
+            blake2b_256=digests["blake2b_256"],
             uploaded=uploaded,
             uploader=actor,
             requires_python=checked.requires_python,
             metadata_sha256=hashlib.sha256(metadata).hexdigest() if metadata is not None else None,
-            has_sig=signature is not None,
+            has_sig=signed,
             yanked=yanked,
         )
-        sidecars = {ending: data for ending, data in ((".metadata", metadata), (".asc", signature)) if data is not None}
-        if owner is None and staged.size <= SMALL:
-            outcome = self._publish_at_once(staged, file, sidecars)
-            if outcome is not ClaimState.HELD:
-                return "published" if outcome is ClaimState.MINE else "unchanged"
-        owner = owner or secrets.token_hex(8)
-        claim = self._claim(staged, file, owner)
-        if claim.state is ClaimState.PUBLISHED:
-            return "unchanged"
-        try:
-            self._publish(staged, file, sidecars, owner, beside=claim.beside)
-        except BaseException:
-            self._catalog.release(self.tree, filename, owner)
-            raise
-        return "published"
 
     def _check_uploader(self, name: str, project: str) -> None:
         uploaders = self._catalog.uploaders(self.tree, project)
@@ -129,28 +140,69 @@ class Publisher:
         if user is None or not user.admin:
             raise Denied(f"{name} may not upload to {project}: ask one of its uploaders, or an administrator")
 
-    def _publish_at_once(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes]) -> ClaimState:
-        """Names, waits for the disk and facts in the catalog's writer, which has the waits in common with others.
+    def _begin(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes]) -> Future[Outcome]:
+        if staged.size <= SMALL:
+            return self._publish_at_once(staged, file, sidecars)
+        outcome: Future[Outcome] = Future()
+        outcome.set_result(self._publish_claimed(staged, file, sidecars, secrets.token_hex(8)))
+        return outcome
 
-        HELD if another upload has claimed the name.
-        """
+    def _publish_at_once(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes]) -> Future[Outcome]:
+        """Names, waits for the disk and facts in the catalog's writer, which has the waits in common with others."""
         key = file_key(self.tree, file.project, file.filename)
-        with ExitStack() as stack:
-            named: dict[str, Staged] = {}
+        named: dict[str, Staged] = {}
+        outcome: Future[Outcome] = Future()
+
+        def place() -> list[str]:
+            for beside, sidecar in named.items():
+                self._place(sidecar, beside, file.filename, alone=_now, keep_same=True)
+            self._place(staged, key, file.filename, alone=_now)
+            return [key, *named]
+
+        def rest(claim: Claim, displaced: Sequence[str]) -> Outcome:
+            if claim.state is ClaimState.HELD:
+                return self._publish_claimed(staged, file, sidecars, secrets.token_hex(8))
+            self._forget_all(displaced, file.project)
+            return "published" if claim.state is ClaimState.MINE else "unchanged"
+
+        def end(published: Future[Published]) -> None:
+            """In the writer's thread, which must not wait for others, nor for a disk to forget what was fetched."""
+            for sidecar in named.values():
+                sidecar.close()
+            try:
+                claim, displaced = published.result()
+            except BaseException as error:
+                outcome.set_exception(error)
+                return
+            work = partial(_settle, outcome, partial(rest, claim, displaced))
+            if claim.state is ClaimState.HELD or displaced:
+                threading.Thread(target=work, name="caseus-publish", daemon=True).start()
+            else:
+                work()
+
+        try:
             for ending, data in sidecars.items():
-                named[key + ending] = sidecar = stack.enter_context(closing(self._store.stage()))
+                named[key + ending] = sidecar = self._store.stage()
                 sidecar.write(data)
-
-            def place() -> list[str]:
-                for beside, sidecar in named.items():
-                    self._place(sidecar, beside, file.filename, alone=_now, keep_same=True)
-                self._place(staged, key, file.filename, alone=_now)
-                return [key, *named]
-
             future = self._catalog.publish_at_once(file, store=self._store, place=place, displaces=self.displaces)
-            claim, displaced = future.result()
-        self._forget_all(displaced, file.project)
-        return claim.state
+        except BaseException:
+            for sidecar in named.values():
+                sidecar.close()
+            raise
+        future.add_done_callback(end)
+        return outcome
+
+    def _publish_claimed(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes], owner: str) -> Outcome:
+        """T1, names, waits for the disk, T2: nobody else waits for these bytes."""
+        claim = self._claim(staged, file, owner)
+        if claim.state is ClaimState.PUBLISHED:
+            return "unchanged"
+        try:
+            self._publish(staged, file, sidecars, owner, beside=claim.beside)
+        except BaseException:
+            self._catalog.release(self.tree, file.filename, owner)
+            raise
+        return "published"
 
     def _claim(self, staged: Staged, file: HostedFile, owner: str) -> Claim:
         """T1, beside the fsync of a large file: mine, or the very bytes are there already. Busy."""
@@ -262,6 +314,24 @@ class Publisher:
     def delete(self, files: Sequence[HostedFile], reason: str, actor: str) -> None:
         """Replace by tombstones: the names stay ours, and never serve other bytes."""
         self._catalog.delete(files, reason, actor=actor)
+
+
+def _metadata(checked: Checked) -> bytes | None:
+    """What is served beside the file (PEP 658): of wheels only."""
+    return checked.metadata if checked.filetype == "bdist_wheel" else None
+
+
+def _sidecars(checked: Checked, signature: bytes | None) -> dict[str, bytes]:
+    """By their endings."""
+    found = ((".metadata", _metadata(checked)), (".asc", signature))
+    return {ending: data for ending, data in found if data is not None}
+
+
+def _settle(outcome: Future[Outcome], work: Callable[[], Outcome]) -> None:
+    try:
+        outcome.set_result(work())
+    except BaseException as error:
+        outcome.set_exception(error)
 
 
 def _now(act: Callable[[], None]) -> None:

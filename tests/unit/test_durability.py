@@ -73,7 +73,7 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, place: int) -> None:
             descriptors = opened(disk.path, 5)
             durability.sync_all(descriptors)
             os.write(descriptors[place], os.urandom(20 << 20))
-            with pytest.raises(OSError, match="No space left|Input/output error"):
+            with pytest.raises(OSError, match=r"No space left|Input/output error"):
                 durability.sync_all(descriptors)
             close(descriptors)
             os.unlink(disk.path / str(place))

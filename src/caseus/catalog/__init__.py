@@ -12,7 +12,7 @@ from caseus.catalog.accounts import Accounts
 from caseus.catalog.aliases import Aliases
 from caseus.catalog.fetched import Fetched
 from caseus.catalog.folders import Folders
-from caseus.catalog.hosted import LEASE, Claim, ClaimState, Hosted
+from caseus.catalog.hosted import LEASE, Claim, ClaimState, Hosted, Published
 from caseus.catalog.migration import migrate
 from caseus.catalog.rows import FetchedFile, HostedFile, JournalEntry, Token, Tombstone, UpstreamPage, User
 from caseus.catalog.transaction import Changes, Transaction
@@ -30,6 +30,7 @@ __all__ = [
     "FetchedFile",
     "HostedFile",
     "JournalEntry",
+    "Published",
     "Token",
     "Tombstone",
     "UpstreamPage",
