@@ -18,7 +18,7 @@ from caseus.catalog import Catalog, sql
 BY_HAND = {
     "accounts._users": "people, listed for people; asked at a start for whether there are any",
     "accounts._tokens": "tokens, listed for people",
-    "hosted._drop_claims": "the clean-up of a start: uploads that run",
+    "uploads._drop_claims": "the clean-up of a start: uploads that run",
     "aliases._aliases": "caseus index show",
     "folders._marked": "a start: folders that a person marked",
     "folders._all_marked": "reindex",

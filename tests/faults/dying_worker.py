@@ -23,8 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from caseus import durability
-from caseus import publish as publishing
+from caseus import durability, publication
 from caseus.catalog import Catalog, migration, schema
 from caseus.cli import quiet_logs
 from caseus.names import normalize
@@ -147,7 +146,7 @@ def publish(publisher: Publisher, name: str, version: str, filename: str, data: 
 
 def upload(job: dict[str, Any], steps: Steps) -> None:
     if job.get("claims"):
-        publishing.SMALL = -1
+        publication.SMALL = -1
     site = site_of(job)
     steps.arm()
     data = Path(job["file"]).read_bytes()

@@ -20,7 +20,8 @@ from caseus.web.threads import Threads, in_thread, in_thread_and_on
 
 if TYPE_CHECKING:
     from caseus.access import Principal
-    from caseus.publish import Outcome, Publisher
+    from caseus.publication import Outcome
+    from caseus.publish import Publisher
 
 _BATCH: Final = 256 << 10
 """Bytes written and hashed at a time, in a thread: fewer would cost more in hops than in work."""
