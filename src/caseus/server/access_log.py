@@ -51,7 +51,7 @@ class AccessLog:
         self._events = RequestLog(metrics)
 
     def say(self, request: Request, status: int, size: int) -> None:
-        """For what the fast lane did not answer. Where something failed, structlog looks for secrets in it."""
+        """For what the fast lane did not answer; at once. Where something failed, structlog looks for secrets in it."""
         if self._lines is None or status >= HTTPStatus.BAD_REQUEST or request.failure is not None:
             self._events.say(request, status, size)
             return
@@ -59,6 +59,7 @@ class AccessLog:
         seconds = time.monotonic() - request.began
         client, cache, user = request.origin.client, request.cache, request.user
         self.add(shown, status, size, request.id, client, cache, user, get_running_loop(), seconds=seconds)
+        self.flush()
 
     def add(
         self,
