@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from caseus.catalog import Catalog
+from caseus.catalog.transaction import Transaction
 from caseus.errors import Unavailable
 from caseus.packages import PackageLists, read_lines
 from caseus.publish import Publisher
@@ -71,6 +74,27 @@ def test_every_other_change_replaces_the_list(place: Place) -> None:
         place.publisher.yank(place.catalog.hosted_files(TREE, "acme")[:1], "broken", "alice")
         assert before.seek(0) == 0 and before.read() == text, "who reads it goes on with the old one"
     assert place.told() == sorted(names) and place.is_right()
+
+
+def test_a_file_and_another_change_in_one_transaction_replace_the_list(place: Place) -> None:
+    place.upload("1.0")
+    [row] = place.catalog.hosted_files(TREE, "acme")
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def hold(_: Transaction) -> None:
+        begun.set()
+        assert goes_on.wait(30)
+
+    before = place.catalog.writer.submit(hold)
+    assert begun.wait(30)
+    with ThreadPoolExecutor(2) as pool:
+        both = pool.submit(place.upload, "2.0"), pool.submit(place.publisher.yank, [row], "broken", "alice")
+        while place.catalog.writer._queue.qsize() < 2:
+            assert not any(future.done() for future in both)
+        goes_on.set()
+        for future in (before, *both):
+            future.result(30)
+    assert len(place.told()) == 2 and place.is_right()
 
 
 @pytest.mark.parametrize("damage", ["cut off", "gone", "empty", "a link"])

@@ -71,12 +71,14 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, place: int) -> None:
         make_image(image, megabytes=64, journal=False)
         with loop_disk(image, tmp_path / "large", options="rw") as disk:
             descriptors = opened(disk.path, 5)
-            durability.sync_all(descriptors)
-            os.write(descriptors[place], os.urandom(20 << 20))
-            with pytest.raises(OSError, match=r"No space left|Input/output error"):
+            try:
                 durability.sync_all(descriptors)
-            close(descriptors)
-            os.unlink(disk.path / str(place))
+                os.write(descriptors[place], os.urandom(20 << 20))
+                with pytest.raises(OSError, match=r"No space left|Input/output error"):
+                    durability.sync_all(descriptors)
+            finally:
+                close(descriptors)
+                os.unlink(disk.path / str(place))
 
 
 def test_who_comes_meanwhile_does_without_and_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
