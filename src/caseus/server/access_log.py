@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from caseus.server.logs import Lines
+from caseus.server.logs import Lines, clean
 from caseus.web.log import RequestLog
 from caseus.web.metrics import Metrics
 from caseus.web.request import CacheMark, Request
@@ -51,13 +51,13 @@ class AccessLog:
         self._events = RequestLog(metrics)
 
     def say(self, request: Request, status: int, size: int) -> None:
-        """For what the fast lane did not answer; at once. Where something failed, structlog looks for secrets in it."""
+        """For what the fast lane did not answer; at once. What failed is told by structlog, which cleans all of it."""
         if self._lines is None or status >= HTTPStatus.BAD_REQUEST or request.failure is not None:
             self._events.say(request, status, size)
             return
-        shown = Shown(request.method, request.shown_path())
+        shown = Shown(request.method, clean(request.shown_path()))
         seconds = time.monotonic() - request.began
-        client, cache, user = request.origin.client, request.cache, request.user
+        client, cache, user = request.origin.client, request.cache, request.user and clean(request.user)
         self.add(shown, status, size, request.id, client, cache, user, get_running_loop(), seconds=seconds)
         self.flush()
 
