@@ -102,7 +102,7 @@ def _told(way: Way, found: dict[tuple[str, int], list[Round]]) -> Iterator[Row]:
         ratios = sorted(ours.rate / theirs.rate for ours, theirs in pairs)
         figures["ratio of each round"] = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         goal = at_least(least, statistics.median(ratios), "pypiserver's uploads/s")
-        yield Row(f"uploads by {clients}{way.name}", figures, () if way.name else (goal,))
+        yield Row(f"uploads by {clients}{way.name}", figures, (goal,) if way.workers == 1 else ())
 
 
 def _shown(rounds: list[Round]) -> str:
