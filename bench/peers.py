@@ -130,8 +130,9 @@ def processes(pid: int) -> list[int]:
     """The process, its children and theirs."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += processes(int(child))
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            for child in (task / "children").read_text().split():
+                found += processes(int(child))
     return found
 
 

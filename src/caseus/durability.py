@@ -6,14 +6,13 @@ would promise what it can't hold.
 
 from __future__ import annotations
 
-import _thread
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-_AT_ONCE = 8
-_helpers = threading.Lock()
-"""Held by the one of all that has threads to help it."""
+if TYPE_CHECKING:
+    from caseus.kernel_aio import KernelAio
 
 _waits = True
 
@@ -32,52 +31,47 @@ def sync(descriptor: int) -> None:
 def sync_all(descriptors: Sequence[int]) -> None:
     """fsync(2) of each, at once: so they wait for one commit of the file system's journal, and not for one each.
 
-    Where others do the same just now, one after the other: they share commits with those, and threads cost more.
+    Where the kernel does not do that, and where others do the same just now, one after the other.
     """
     if not _waits:
         return
-    if len(descriptors) < 2 or not _helpers.acquire(blocking=False):
-        for descriptor in descriptors:
-            sync(descriptor)
-        return
-    try:
-        _sync_at_once(descriptors)
-    finally:
-        _helpers.release()
+    left = list(descriptors)
+    while len(left) > 1 and (done := _kernel.sync(left)):
+        del left[:done]
+    for descriptor in left:
+        sync(descriptor)
 
 
-def _sync_at_once(descriptors: Sequence[int]) -> None:
-    failures: list[OSError] = []
+class _Kernel:
+    """The kernel's way to sync several at once, for the one of all threads that has it just now."""
 
-    def work(first: int, done: _thread.LockType) -> None:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._aio: KernelAio | None = None
+        self._process = 0
+
+    def sync(self, descriptors: Sequence[int]) -> int:
+        """How many of the first are durable. OSError."""
+        if not self._lock.acquire(blocking=False):
+            return 0
         try:
-            for descriptor in descriptors[first::_AT_ONCE]:
-                sync(descriptor)
-        except OSError as error:
-            failures.append(error)
+            if self._process != os.getpid():  # a fork does not take it along
+                self._process, self._aio = os.getpid(), _open()
+            return 0 if self._aio is None else self._aio.fsync(descriptors)
         finally:
-            done.release()
-
-    ends = [_thread.allocate_lock() for _ in descriptors[:_AT_ONCE]]
-    for first, end in reversed(list(enumerate(ends))):
-        end.acquire()
-        _begin(work, first, end)
-    for end in ends:
-        end.acquire()
-    if failures:
-        raise failures[0]
+            self._lock.release()
 
 
-def _begin(work: Callable[[int, _thread.LockType], None], first: int, end: _thread.LockType) -> None:
-    """In a thread, but for the first; a `threading.Thread` costs as much as all else here."""
-    if first:
-        try:
-            _thread.start_new_thread(work, (first, end))
-        except RuntimeError:  # there can be no more
-            pass
-        else:
-            return
-    work(first, end)
+def _open() -> KernelAio | None:
+    from caseus.kernel_aio import KernelAio
+
+    try:
+        return KernelAio()
+    except OSError:  # an old or a strict system
+        return None
+
+
+_kernel = _Kernel()
 
 
 def synchronous() -> str:

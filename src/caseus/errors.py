@@ -7,9 +7,10 @@ Each carries data; one table in `caseus.web.errors` maps them to HTTP answers, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from caseus.model import Validity
+if TYPE_CHECKING:
+    from caseus.model import Validity
 
 UnavailableKind = Literal["upstream", "timeout", "local", "full"]
 

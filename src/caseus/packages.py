@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 import structlog
 
-from caseus.catalog import Catalog, HostedFile, Tombstone
+from caseus.catalog import Catalog, Changes, HostedFile, Tombstone
 from caseus.errors import CaseusError, NotFound, Unavailable
 from caseus.storage import Storage, packages_key
 
@@ -67,9 +67,24 @@ class PackageLists:
     def __init__(self, catalog: Catalog, store: Storage) -> None:
         self._catalog, self._store = catalog, store
 
-    def write(self, changes: Iterable[tuple[str, str]], *, durable: bool = True) -> None:
+    def follow(self, changes: Changes) -> None:
+        """Write what changed, on lists that are as they were before; durable only when settled.
+
+        What was put in gets a line at the end, so that a project with thousands of files costs as much as any other.
+        """
+        added: dict[tuple[str, str], list[HostedFile]] = {}
+        for file in changes.added:
+            added.setdefault((file.tree, file.project), []).append(file)
+        appended = [
+            name
+            for name, files in added.items()
+            if name not in changes.altered and self._store.append(packages_key(*name), lines(files, ()), behind=b"\n")
+        ]
+        self.write(changes.projects.difference(appended), durable=False)
+
+    def write(self, projects: Iterable[tuple[str, str]], *, durable: bool = True) -> None:
         """Replace the list of each (tree, project) that is published here."""
-        for tree, project in sorted(changes):
+        for tree, project in sorted(projects):
             if tree.startswith("files/"):
                 key, text = packages_key(tree, project), self._text(tree, project)
                 if text:
@@ -94,11 +109,13 @@ class PackageLists:
         return more
 
     def is_current(self, tree: str, project: str) -> bool:
-        """Whether the list says what the catalog does. Where a server runs, a "no" is sure only in `Catalog.alone`."""
+        """Whether the list says what the catalog does, in whatever order. Where a server runs, a "no" is sure only in
+        `Catalog.alone`."""
         text = self._text(tree, project)
         try:
             with self._store.open(packages_key(tree, project)) as blob:
-                return b"".join(iter(blob.read, b"")) == text
+                data = b"".join(iter(blob.read, b""))
+            return data == text or sorted(data.splitlines(keepends=True)) == sorted(text.splitlines(keepends=True))
         except NotFound:
             return not text
         except Unavailable:

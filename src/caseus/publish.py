@@ -1,36 +1,21 @@
-"""Publishing, and undoing it: bytes first, facts second, and a claim before both.
-
-A crash leaves something that `gc` finds, never a fact without bytes and never a blocked name.
-"""
+"""Publishing to an index, and undoing it."""
 
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
-from functools import partial
-from typing import Literal
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
-import structlog
 from packaging.version import InvalidVersion, Version
 
-from caseus.catalog import Catalog, Claim, ClaimState, HostedFile, Tombstone
+from caseus.catalog import Catalog, HostedFile, Tombstone
 from caseus.checks import Checked, check_upload
 from caseus.checks.form import Form
-from caseus.errors import Busy, CaseusError, Conflict, Denied, Invalid, NotFound
+from caseus.errors import Conflict, Denied, Invalid, NotFound
 from caseus.names import is_filename, normalize
-from caseus.storage import Staged, Storage, file_key, hosted_tree
-
-_log = structlog.get_logger(__name__)
-_PATIENCE = 5.0  # seconds that an upload waits for another of the same bytes
-
-SMALL = 1 << 20
-"""Bytes of a file that is published in one transaction: to wait for so few keeps nobody else waiting for long."""
-
-_Alone = Callable[[Callable[[], None]], None]
-_RENEW = 10.0  # seconds after which a claim is renewed before the bytes get their name
+from caseus.publication import Outcome, Publication
+from caseus.storage import Staged, Storage, hosted_tree
 
 
 class Publisher:
@@ -55,10 +40,14 @@ class Publisher:
         """Where an upload's bytes go while they arrive; the caller closes it."""
         return self._store.stage()
 
-    def publish(
+    def publish(self, staged: Staged, form: Form, *, filename: str, signature: bytes | None, actor: str) -> Outcome:
+        """As `begin`, and wait for the outcome."""
+        return self.begin(staged, form, filename=filename, signature=signature, actor=actor).result()
+
+    def begin(
         self, staged: Staged, form: Form, *, filename: str, signature: bytes | None, actor: str
-    ) -> Literal["published", "unchanged"]:
-        """Check what was staged and give it its name; durable and listed when this returns.
+    ) -> Future[Outcome]:
+        """Check what was staged and give it its name; durable and listed when the future is done, in any thread.
 
         "unchanged": the very bytes were published before. Invalid (every fault at once), Conflict (the name has other
         bytes, or had), Denied (others upload to this project), Busy (another upload of the name runs), Unavailable.
@@ -66,7 +55,8 @@ class Publisher:
         with staged.reader() as reader:
             checked = check_upload(form, filename, reader, staged.digests, signature=signature)
         self._check_uploader(actor, checked.project)
-        return self.take(staged, checked, filename=filename, signature=signature, actor=actor)
+        file = self._file(staged, checked, filename, actor, signed=signature is not None)
+        return self._publication(staged, file, checked, signature).begin()
 
     def take(
         self,
@@ -79,47 +69,49 @@ class Publisher:
         uploaded: float | None = None,
         yanked: str | None = None,
         owner: str | None = None,
-    ) -> Literal["published", "unchanged"]:
+    ) -> Outcome:
         """Give its name to what was staged and found good; `publish` without the checks of an upload.
 
         `uploaded`: Unix seconds, None for now. `yanked`: the reason with which it is born yanked, "" for none given.
         `owner`: of a claim on the name that the caller has already. Conflict, Busy, Unavailable.
         """
+        signed = signature is not None
+        file = self._file(staged, checked, filename, actor, signed=signed, uploaded=uploaded, yanked=yanked)
+        publication = self._publication(staged, file, checked, signature)
+        return publication.begin().result() if owner is None else publication.claimed(owner)
+
+    def _file(
+        self,
+        staged: Staged,
+        checked: Checked,
+        filename: str,
+        actor: str,
+        *,
+        signed: bool,
+        uploaded: float | None = None,
+        yanked: str | None = None,
+    ) -> HostedFile:
+        """The facts; from now on what is staged has the time of its upload."""
         if uploaded is None:
             uploaded = self._clock()
         staged.stamp(uploaded)  # who looks at the folder sees it, and so does who touches it there (`watch`)
-        metadata = checked.metadata if checked.filetype == "bdist_wheel" else None
-        file = HostedFile(
+        metadata, digests = _metadata(checked), staged.digests
+        return HostedFile(
             tree=self.tree,
             project=checked.project,
             filename=filename,
             version=checked.version,
-            sha256=staged.digests["sha256"],
+            sha256=digests["sha256"],
             size=staged.size,
-            md5=staged.digests["md5"],
-            blake2b_256=staged.digests["blake2b_256"],
+            md5=digests["md5"],
+            blake2b_256=digests["blake2b_256"],
             uploaded=uploaded,
             uploader=actor,
             requires_python=checked.requires_python,
             metadata_sha256=hashlib.sha256(metadata).hexdigest() if metadata is not None else None,
-            has_sig=signature is not None,
+            has_sig=signed,
             yanked=yanked,
         )
-        sidecars = {ending: data for ending, data in ((".metadata", metadata), (".asc", signature)) if data is not None}
-        if owner is None and staged.size <= SMALL:
-            outcome = self._publish_at_once(staged, file, sidecars)
-            if outcome is not ClaimState.HELD:
-                return "published" if outcome is ClaimState.MINE else "unchanged"
-        owner = owner or secrets.token_hex(8)
-        claim = self._claim(staged, file, owner)
-        if claim.state is ClaimState.PUBLISHED:
-            return "unchanged"
-        try:
-            self._publish(staged, file, sidecars, owner, beside=claim.beside)
-        except BaseException:
-            self._catalog.release(self.tree, filename, owner)
-            raise
-        return "published"
 
     def _check_uploader(self, name: str, project: str) -> None:
         uploaders = self._catalog.uploaders(self.tree, project)
@@ -129,100 +121,19 @@ class Publisher:
         if user is None or not user.admin:
             raise Denied(f"{name} may not upload to {project}: ask one of its uploaders, or an administrator")
 
-    def _publish_at_once(self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes]) -> ClaimState:
-        """Names, waits for the disk and facts in the catalog's writer, which has the waits in common with others.
-
-        HELD if another upload has claimed the name.
-        """
-        key = file_key(self.tree, file.project, file.filename)
-        with ExitStack() as stack:
-            named: dict[str, Staged] = {}
-            for ending, data in sidecars.items():
-                named[key + ending] = sidecar = stack.enter_context(closing(self._store.stage()))
-                sidecar.write(data)
-
-            def place() -> list[str]:
-                for beside, sidecar in named.items():
-                    self._place(sidecar, beside, file.filename, alone=_now, keep_same=True)
-                self._place(staged, key, file.filename, alone=_now)
-                return [key, *named]
-
-            future = self._catalog.publish_at_once(file, store=self._store, place=place, displaces=self.displaces)
-            claim, displaced = future.result()
-        self._forget_all(displaced, file.project)
-        return claim.state
-
-    def _claim(self, staged: Staged, file: HostedFile, owner: str) -> Claim:
-        """T1, beside the fsync of a large file: mine, or the very bytes are there already. Busy."""
-        project, filename, sha256 = file.project, file.filename, file.sha256
-        deadline = self._clock() + _PATIENCE
-
-        def claim() -> Claim:
-            return self._catalog.claim(self.tree, project, filename, sha256=sha256, owner=owner).result()
-
-        future = self._catalog.claim(self.tree, project, filename, sha256=sha256, owner=owner)
-        try:
-            if staged.size > SMALL:
-                staged.sync()
-        except BaseException:
-            self._catalog.release(self.tree, filename, owner)
-            raise
-        outcome = future.result()
-        while outcome.state is ClaimState.HELD and outcome.same and self._clock() < deadline:
-            self._sleep(0.05)
-            outcome = claim()
-        if outcome.state is ClaimState.HELD:
-            raise Busy(f"another upload of {filename} runs: try again", retry_after=outcome.left)
-        return outcome
-
-    def _publish(
-        self, staged: Staged, file: HostedFile, sidecars: Mapping[str, bytes], owner: str, *, beside: bool
-    ) -> None:
-        """Sidecars, then the file get their names; all become durable together; T2. `sidecars`: by their endings."""
-        began = self._clock()
-        key = file_key(self.tree, file.project, file.filename)
-        named = [key]
-        alone = partial(self._catalog.with_claim, self.tree, file.filename, owner)
-        for ending, data in sidecars.items():
-            named.append(key + ending)
-            with closing(self._store.stage()) as sidecar:
-                sidecar.write(data)
-                self._place(sidecar, key + ending, file.filename, alone=alone, keep_same=True)
-        self._place(staged, key, file.filename, alone=alone)
-        self._store.sync(named, beside=beside)
-        if self._clock() - began > _RENEW:
-            self._catalog.with_claim(self.tree, file.filename, owner, lambda: None)
-        holds = partial(staged.holds, key)
-        self._forget_all(self._catalog.publish(file, owner, holds=holds, displaces=self.displaces), file.project)
-
-    def _place(self, staged: Staged, key: str, filename: str, *, alone: _Alone, keep_same: bool = False) -> None:
-        """Create-if-absent. What is there already has no row (the claim says so): its upload was never answered.
-
-        Not even if it is the same: nobody knows whether the disk took it, and it does not tell twice that it failed.
-        Only a sidecar that says the same there already may stay (`keep_same`). `alone`: calls while nobody else can
-        take the name.
-        """
-        for _ in range(3):
-            try:
-                staged.link(key)
-                return
-            except Conflict:
-                if keep_same and staged.holds(key):
-                    return
-                alone(lambda: self._store.set_aside(key, ""))
-        raise Busy(f"another upload of {filename} runs: try again", retry_after=1)
-
-    def _forget_all(self, trees: Iterable[str], project: str) -> None:
-        for tree in trees:
-            self._forget(f"{tree}/{project}/")
-
-    def _forget(self, prefix: str) -> None:
-        """Delete what was fetched of a name that is ours now; the catalog forgot it already."""
-        try:
-            for key in list(self._store.keys(prefix)):
-                self._store.delete(key)
-        except (CaseusError, OSError) as error:
-            _log.warning("publish.fetched_bytes_left", prefix=prefix, error=str(error))
+    def _publication(self, staged: Staged, file: HostedFile, checked: Checked, signature: bytes | None) -> Publication:
+        found = ((".metadata", _metadata(checked)), (".asc", signature))
+        sidecars = {ending: data for ending, data in found if data is not None}
+        return Publication(
+            self._catalog,
+            self._store,
+            staged,
+            file,
+            sidecars,
+            displaces=self.displaces,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
 
     # Undo: visible at the next request.
 
@@ -264,8 +175,9 @@ class Publisher:
         self._catalog.delete(files, reason, actor=actor)
 
 
-def _now(act: Callable[[], None]) -> None:
-    act()
+def _metadata(checked: Checked) -> bytes | None:
+    """What is served beside the file (PEP 658): of wheels only."""
+    return checked.metadata if checked.filetype == "bdist_wheel" else None
 
 
 def _version(text: str) -> Version:

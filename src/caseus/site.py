@@ -261,11 +261,11 @@ def _made_by(config: Config, proxies: Sequence[Proxy]) -> str:
 
 def _committed(lists: PackageLists, proxies: Sequence[Proxy], changes: Changes) -> None:
     """After each commit of this process, before it is answered."""
-    for tree, name in changes:
+    for tree, name in changes.projects:
         if tree == hosted_tree(MAIN):
             for proxy in proxies:
                 proxy.forget_absence(name)
-    lists.write(changes, durable=False)
+    lists.follow(changes)
 
 
 def cache_limit(config: Config) -> int:

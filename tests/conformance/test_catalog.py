@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from caseus.catalog import Catalog, Claim, ClaimState, HostedFile, UpstreamPage, schema
+from caseus.catalog import Catalog, Changes, Claim, ClaimState, HostedFile, UpstreamPage, schema
 from caseus.catalog.locks import exclusive
 from caseus.errors import Busy, Conflict, Invalid, NotFound, Unavailable
 from caseus.model import File, Validity
@@ -590,10 +590,10 @@ def test_lists_that_fall_behind_are_written_with_the_next_change(catalog: Catalo
     written: list[set[tuple[str, str]]] = []
     failures = iter([OSError("disk full")])
 
-    def write(changes: frozenset[tuple[str, str]]) -> None:
+    def write(changes: Changes) -> None:
         for failure in failures:
             raise failure
-        written.append(set(changes))
+        written.append(set(changes.projects))
 
     catalog.writer.after_commit = write
     file = published(catalog)

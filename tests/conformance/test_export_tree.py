@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from caseus.errors import Busy, Invalid, NotFound
-from caseus.export import Options, PackageList, Report, classic, export, lists
+from caseus.export import Options, PackageList, Report, changelog, export
 from caseus.storage.memory import MemoryStorage
 from support.exported import (
     STATE,
@@ -123,8 +123,7 @@ def test_pages_of_the_changelog_that_did_not_change_are_left(
     run: Callable[..., Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Little changes: one file's facts, one file more, one less, two that change places, the title."""
-    for module in (classic, lists):
-        monkeypatch.setattr(module, "PAGE_ENTRIES", 10)
+    monkeypatch.setattr(changelog, "PAGE_ENTRIES", 10)
     chance = random.Random(7)
     lines = many_lines(105, seed=8)
     extra = many_lines(140, seed=8)[105:]
@@ -562,6 +561,30 @@ def test_status_and_what_only_caseus_tells(run: Callable[..., Report], tmp_path:
     again = tmp_path / "again"
     export(PackageList(tmp_path / "tree/packages.json"), again, Options(packages_url=URL, simple_json=True))
     assert read_tree(again)["packages.json"] == tree["packages.json"]
+
+
+def test_what_is_told_twice_of_a_project(run: Callable[..., Report], tmp_path: Path) -> None:
+    """The later line holds, also where nothing but their order changed."""
+    lines: Lines = [{"filename": "foo-1.0.zip"}, {"project": "foo", "status": "archived"}, {"project": "foo"}]
+    lines[2] |= {"status": "deprecated", "status_reason": "use bar"}
+    page = tmp_path / "tree/simple/foo/index.html"
+    run(lines)
+    assert b'"deprecated"' in page.read_bytes()
+    run([lines[0], lines[2], lines[1], {"filename": "bar-1.0.zip"}])
+    assert b'"archived"' in page.read_bytes() and b"use bar" not in page.read_bytes()
+
+
+def test_versions_that_are_equal_are_listed_in_one_order(tmp_path: Path) -> None:
+    """Whatever Python's hashes are in this process."""
+    spelled = ["1", "1.0", "1.0.0", "1.0.0.0", "v1"]
+    lines = [{"filename": f"foo-{version}.zip", "version": version} for version in spelled]
+    listed = str(write_list(tmp_path / "list", lines))
+    command = [*COMMAND, "export", "--package-list-json", listed, "--packages-url", URL, "--simple-json"]
+    for seed in ("1", "2", "3"):
+        environ = clean_environment({"PYTHONHASHSEED": seed})
+        subprocess.run([*command, "--output-dir", str(tmp_path / seed)], check=True, env=environ, capture_output=True)
+        page = json.loads((tmp_path / seed / "simple/foo/index.json").read_bytes())
+        assert page["versions"] == spelled
 
 
 def test_odd_versions_are_no_trap(run: Callable[..., Report], tmp_path: Path) -> None:

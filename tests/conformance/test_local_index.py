@@ -36,7 +36,7 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.catalog = Catalog.open(root)
         self.store = FilesystemStorage(root)
-        self.catalog.writer.after_commit = PackageLists(self.catalog, self.store).write
+        self.catalog.writer.after_commit = PackageLists(self.catalog, self.store).follow
 
     def index(self, name: str, *private: str) -> Local:
         return Local(self.catalog, self.store, name, private)

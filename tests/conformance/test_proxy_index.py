@@ -182,7 +182,8 @@ class TestPages:
     def test_one_request_however_many_ask(self, proxied: Proxied, upstream: FakeUpstream) -> None:
         with ThreadPoolExecutor(16) as pool:
             projects = list(pool.map(lambda _: proxied.proxy.project(ALPHA), range(64)))
-        assert all(project == projects[0] for project in projects)
+        # Who reads the page just as it is kept may have an older serial with it, and reads it again.
+        assert all(project.files == projects[0].files != () for project in projects)
         assert upstream.count(PAGE) == 1
 
     def test_a_clock_that_was_set_back(self, proxied: Proxied, upstream: FakeUpstream) -> None:

@@ -46,7 +46,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 @pytest.fixture
 def publisher(catalog: Catalog, store: Storage) -> Publisher:
-    catalog.writer.after_commit = PackageLists(catalog, store).write
+    catalog.writer.after_commit = PackageLists(catalog, store).follow
     return Publisher(catalog, store, "main", displaces=["fetched/pypi"])
 
 

@@ -124,7 +124,7 @@ def kill_after_publishing(worker: Worker, memory: Path, root: Path) -> Facts:
     job: dict[str, Any] = {"upstreams": [], "file": wheel, "name": "acme", "version": "3.0"}
     steps = worker.run("upload", probe, **job).steps
     shutil.rmtree(probe)
-    durable = max(number for number, step in enumerate(steps, 1) if step == "COMMIT" and "rename" in steps[number:])
+    durable = max(number for number, step in enumerate(steps, 1) if step == "COMMIT" and "write" in steps[number:])
     assert worker.run("upload", root, durable + 1, **job).killed
     assert (root / "catalog.sqlite-wal").stat().st_size > 0
     shutil.copytree(root, probe)

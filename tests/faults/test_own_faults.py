@@ -164,7 +164,7 @@ def test_locked_database(tmp_path: Path, rounds: Callable[[int, int], int], figu
     with FakeUpstream({"cold": [COLD]}) as upstream, CaseusServer(tmp_path / "root", upstream=upstream.url) as server:
         login = started(server)
         assert_reads_go_on(server)
-        files = [make_wheel("acme", f"2.{number}") for number in range(8)]
+        files = [make_wheel("acme", f"2.{number}", content=os.urandom(2 << 20)) for number in range(8)]
 
         def send(file: tuple[str, bytes]) -> Callable[[], Answer]:
             return lambda: upload(server.url, *file, login=login, timeout=20)

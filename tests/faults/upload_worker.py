@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from caseus import publish
-from caseus.catalog import Catalog, hosted
+from caseus import publication
+from caseus.catalog import Catalog, uploads
 from caseus.errors import Busy, Conflict
 from caseus.publish import Publisher
 from caseus.storage.filesystem import FilesystemStorage
@@ -50,9 +50,9 @@ def dying(step: object, name: str, before: bool, chance: float) -> None:
 
 def main(root: Path, seconds: float, seed: int) -> None:
     random.seed(seed)
-    hosted.LEASE = LEASE
+    uploads.LEASE = LEASE
     if seed % 2:
-        publish.SMALL = -1  # with a claim, as large files have it, beside others that publish at once
+        publication.SMALL = -1  # with a claim, as large files have it, beside others that publish at once
     catalog, store, publisher = open_publisher(root)
     probe = publisher.stage()
     dying(catalog, "claim", False, 0.01)

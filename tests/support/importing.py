@@ -89,7 +89,7 @@ class Target:
         root.mkdir()
         self.catalog = Catalog.open(root)
         self.store = FilesystemStorage(root)
-        self.catalog.writer.after_commit = PackageLists(self.catalog, self.store).write
+        self.catalog.writer.after_commit = PackageLists(self.catalog, self.store).follow
         self.publisher = Publisher(self.catalog, self.store, "main", displaces=["fetched/pypi"])
         self.local = Local(self.catalog, self.store, "main")
         self.upstream = Upstream(url, timeouts=Timeouts(connect=5, read=5, page=5), proxies={})

@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from caseus.catalog import HostedFile, holdings
-from caseus.catalog.writer import Transaction
+from caseus.catalog.transaction import Transaction
 from caseus.server.access_log import AccessLog
 from caseus.server.http import Protocol
 from caseus.server.lane import Lane

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -240,14 +241,16 @@ class ScriptedPublisher:
         self.staged.append(staged)
         return cast(Staged, staged)
 
-    def publish(
+    def begin(
         self, staged: WatchedStaged, form: Form, *, filename: str, signature: bytes | None, actor: str
-    ) -> Literal["published", "unchanged"]:
+    ) -> Future[Literal["published", "unchanged"]]:
         if isinstance(self.outcome, Exception):
             raise self.outcome
         with staged.reader() as reader:
             self.published.append(Published(filename, reader.read(), form, signature, actor))
-        return self.outcome
+        future: Future[Literal["published", "unchanged"]] = Future()
+        future.set_result(self.outcome)
+        return future
 
 
 class WatchedStaged:

@@ -100,7 +100,8 @@ def _owner(server: CaseusServer, port: int) -> int:
     """The pid that has the other end of a connection from that local port."""
     ends = (f"{server.port:04X}", f"{port:04X}")
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    (inode,) = (row[9] for row in rows if (row[1].rpartition(":")[2], row[2].rpartition(":")[2]) == ends)
+    found = {row[9] for row in rows if (row[1].rpartition(":")[2], row[2].rpartition(":")[2]) == ends}
+    (inode,) = found  # a set, for the kernel may list a row twice while others come and go
     for pid in server.workers or [server.pid]:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):  # closed meanwhile

@@ -137,6 +137,34 @@ def test_pieces_end_where_lines_end(parts: list[str], size: int) -> None:
     assert all(spool.read(stop - 1, stop) == b"\n" for _, stop in pieces[:-1])
 
 
+def test_a_digest_is_that_of_any_number_of_processes(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(os.urandom(9 << 20))
+    with path.open("rb") as file:
+        digests = {Spool(file).digest(jobs) for jobs in (1, 3)}
+    assert digests == {Spool(io.BytesIO(path.read_bytes())).digest(1)}
+    path.write_bytes(path.read_bytes()[:-1] + b"\n")
+    with path.open("rb") as file:
+        assert Spool(file).digest(2) not in digests
+
+
+@pytest.mark.parametrize("data", [b"", b"foo-1.0.zip\nbar-1.0.zip\n", b"bar-1.0.zip\n"])
+def test_a_list_that_changes_while_it_is_read_is_no_list(tmp_path: Path, data: bytes) -> None:
+    path = write_list(tmp_path / "list", ["foo-1.0.zip"])
+
+    class Changed(PackageList):
+        def path(self, project: str, entry: Entry) -> None:
+            path.write_bytes(data)
+            os.utime(path, ns=(0, 0))
+
+    options = Options(files=True)
+    with pytest.raises(Unavailable, match="changed while it was read"):
+        export(Changed(path, plain=True), tmp_path / "tree", options)
+    assert os.listdir(tmp_path / "tree") == []
+    export(PackageList(path, plain=True), tmp_path / "tree", Options(packages_url="x"))
+    assert (tmp_path / "tree/packages.json").read_text().count("\n") == data.count(b"\n")
+
+
 @given(st.lists(st.integers(1, 50), max_size=60), st.integers(1, 20))
 def test_shares_are_everything_once(counts: list[int], parts: int) -> None:
     found = shares(counts, parts)
@@ -176,6 +204,25 @@ def test_an_error_of_a_helper_is_the_callers() -> None:
         workers.run(3, range(500), work)
     with pytest.raises(Invalid, match="seven"):
         workers.run(1, range(10), fails)
+
+
+def test_an_error_of_a_helper_keeps_what_it_carries() -> None:
+    here = os.getpid()
+
+    def work(number: int) -> int:
+        if os.getpid() != here:
+            raise Unavailable("no space left", kind="full", retry_after=3)
+        threading.Event().wait(0.005)
+        return number
+
+    with pytest.raises(Unavailable, match="no space left") as told:
+        workers.run(2, range(100), work)
+    assert (told.value.kind, told.value.retry_after) == ("full", 3)
+
+
+def test_helpers_are_numbered() -> None:
+    found = workers.run(3, range(60), lambda _: (threading.Event().wait(0.002), workers.number())[1])
+    assert set(found) == {0, 1, 2} and workers.number() == 0
 
 
 def test_a_helper_that_is_killed_is_told() -> None:

@@ -10,7 +10,8 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from caseus.server.http import LONGEST_PHRASE, Protocol, with_phrase
+from caseus.server.first_write import LONGEST_PHRASE, with_phrase
+from caseus.server.http import Protocol
 from caseus.server.limits import MOST_CONNECTIONS, connections_for
 
 

@@ -18,6 +18,7 @@ from caseus.errors import Busy
 from caseus.fill.part import Part
 from caseus.packages import PackageLists
 from caseus.storage.filesystem import FilesystemStorage
+from caseus.storage.staging import IN_MEMORY
 from caseus.upkeep.garbage import DEFAULT_AGE, Collector
 from caseus.upkeep.holding import holding
 
@@ -62,7 +63,7 @@ class Place(NamedTuple):
 def place(tmp_path: Path) -> Iterator[Place]:
     store = FilesystemStorage(tmp_path)
     catalog = Catalog.open(tmp_path)
-    catalog.writer.after_commit = PackageLists(catalog, store).write
+    catalog.writer.after_commit = PackageLists(catalog, store).follow
     place = Place(tmp_path, catalog, store)
     yield place
     catalog.close()
@@ -195,7 +196,7 @@ def test_a_file_that_is_being_fetched_stays(place: Place) -> None:
 
 def test_bytes_on_their_way_stay_while_somebody_holds_them(place: Place) -> None:
     staged = place.store.stage()
-    staged.write(b"half")
+    staged.write(bytes(IN_MEMORY + 1))
     (place.root / ".fill").mkdir()
     part = Part(place.root / ".fill", "fetched/pypi/big/big-1.whl")
     lock = part.take()
@@ -248,6 +249,7 @@ def test_a_backup_holds_it_off(place: Place) -> None:
 def test_staged_bytes_are_held(place: Place) -> None:
     """What tells a living upload from the remains of a dead one."""
     staged = place.store.stage()
+    staged.write(bytes(IN_MEMORY + 1))
     [path] = (place.root / ".incoming").iterdir()
     with path.open("rb") as file:
         with pytest.raises(BlockingIOError):

@@ -52,7 +52,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place.put(f"{TREE}/acme/acme-1.whl", b"wheel")
     metadata = place.put(f"{TREE}/acme/acme-1.whl.metadata", b"Name: acme")
     place.put(f"{TREE}/acme/acme-1.whl.asc", b"signature")
-    catalog.writer.after_commit = PackageLists(catalog, storage).write
+    catalog.writer.after_commit = PackageLists(catalog, storage).follow
     place.add_row("acme-1.whl", b"wheel", metadata_sha256=metadata, has_sig=True)
     sha256 = place.put(f"{UPSTREAM}/big/big-1.whl", b"fetched")
     catalog.save_fetched(UPSTREAM, "big", "big-1.whl", sha256=sha256, size=7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -238,6 +239,21 @@ def test_what_is_no_plain_stored_file_is_not_made_ready(folder: Path) -> None:
             assert open_ready(world.index, FileKey("main", ACME, name), known, NOW, private=False) is None
         world.index.files["acme-2.zip"] = lambda start, stop: FileBlob(os.open(__file__, os.O_RDONLY))  # no digest
         assert open_ready(world.index, FileKey("main", ACME, "acme-2.zip"), known, NOW, private=False) is None
+
+    run(folder, scenario)
+
+
+def test_no_descriptors_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scenario(world: World) -> None:
+        key = world.add("acme-1.zip")
+        for name in ("dup", "fstat"):
+            with monkeypatch.context() as patched:
+                patched.setattr(os, name, full)
+                assert open_ready(world.index, key, Known(1, None), NOW, private=False) is None
+        assert world.keep("acme-1.zip") in world.ready
+
+    def full(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     run(folder, scenario)
 

@@ -12,12 +12,13 @@ from caseus.catalog.accounts import Accounts
 from caseus.catalog.aliases import Aliases
 from caseus.catalog.fetched import Fetched
 from caseus.catalog.folders import Folders
-from caseus.catalog.hosted import LEASE, Claim, ClaimState, Hosted
+from caseus.catalog.hosted import Hosted
 from caseus.catalog.migration import migrate
 from caseus.catalog.rows import FetchedFile, HostedFile, JournalEntry, Token, Tombstone, UpstreamPage, User
+from caseus.catalog.transaction import Changes, Transaction
 from caseus.catalog.upkeep import Upkeep
 from caseus.catalog.uploaders import Uploaders
-from caseus.catalog.writer import Changes, Transaction
+from caseus.catalog.uploads import LEASE, Claim, ClaimState, Published
 from caseus.errors import Unavailable
 from caseus.model import Validity
 
@@ -30,6 +31,7 @@ __all__ = [
     "FetchedFile",
     "HostedFile",
     "JournalEntry",
+    "Published",
     "Token",
     "Tombstone",
     "UpstreamPage",

@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import Token, User
-from caseus.catalog.writer import Transaction
+from caseus.catalog.transaction import Transaction
 from caseus.errors import Conflict, NotFound
 
 _u, _k = schema.users.c, schema.tokens.c

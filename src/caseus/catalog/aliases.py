@@ -7,7 +7,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
-from caseus.catalog.writer import Transaction
+from caseus.catalog.transaction import Transaction
 
 _a = schema.aliases.c
 _path: BindParameter[str] = bindparam("alias_path")

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from caseus.catalog import holdings, schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import FetchedFile, UpstreamPage
-from caseus.catalog.writer import Transaction
+from caseus.catalog.transaction import Transaction
 from caseus.errors import Conflict
 from caseus.model import File, Status
 

@@ -7,7 +7,7 @@ from sqlalchemy import BindParameter, bindparam, delete, insert, select, update
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import HostedFile
-from caseus.catalog.writer import Transaction
+from caseus.catalog.transaction import Transaction
 
 _f, _m = schema.files.c, schema.markers.c
 _tree: BindParameter[str] = bindparam("tree")

@@ -12,7 +12,7 @@ from sqlalchemy import BindParameter, bindparam, delete, insert, select
 
 from caseus.catalog import schema, sql
 from caseus.catalog.rows import HostedFile, Tombstone
-from caseus.catalog.writer import Transaction
+from caseus.catalog.transaction import Transaction
 
 Counted = Literal["projects", "files", "bytes", "tombstones", "uploaded"]
 """Projects in its list, files that are stored, their bytes, tombstones, and when a file was last put in (Unix seconds).

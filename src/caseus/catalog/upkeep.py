@@ -25,8 +25,8 @@ from caseus.catalog import holdings, journal, schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.fetched import fetched_file
 from caseus.catalog.rows import CachedTree, FetchedFile, HostedFile, Tombstone, Totals
+from caseus.catalog.transaction import Transaction
 from caseus.catalog.trouble import TROUBLE
-from caseus.catalog.writer import Transaction
 from caseus.errors import Unavailable
 
 T = TypeVar("T")

@@ -12,24 +12,23 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
-from sqlalchemy import bindparam, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import bindparam, select
 
 from caseus import durability
-from caseus.catalog import journal, schema, sql
+from caseus.catalog import schema, sql
 from caseus.catalog.locks import Lock
 from caseus.catalog.serial import SerialFile
+from caseus.catalog.transaction import Changes, Transaction
 from caseus.catalog.trouble import unwritable
 from caseus.errors import CaseusError, Unavailable
 
 T = TypeVar("T")
-Changes = frozenset[tuple[str, str]]
 _log = structlog.get_logger(__name__)
 _GROUP = 512
 _IDLE = 30.0
@@ -41,27 +40,6 @@ _SETTLE = 0.5  # seconds without a job, after which lists are made durable
 _MOST_UNSETTLED = 256
 _MOST_BEHIND = 100
 
-_counter = sql.Statement(select(schema.counters.c.value).where(schema.counters.c.name == bindparam("name")))
-_set_counter = sql.Statement(
-    upsert(schema.counters)
-    .values(name=bindparam("name"), value=bindparam("value"))
-    .on_conflict_do_update(index_elements=["name"], set_={"value": bindparam("value")}),
-    columns=(),
-)
-_project = sql.Statement(
-    select(schema.projects.c.listed, schema.projects.c.listed_serial).where(
-        schema.projects.c.tree == bindparam("tree"), schema.projects.c.name == bindparam("name")
-    )
-)
-_set_project = sql.Statement(
-    upsert(schema.projects)
-    .values({column.name: bindparam(column.name) for column in schema.projects.columns})
-    .on_conflict_do_update(
-        index_elements=["tree", "name"], set_={name: bindparam(name) for name in ("serial", "listed", "listed_serial")}
-    ),
-    columns=(),
-)
-_append = sql.Statement(insert(schema.journal))
 _changed_since = sql.Statement(
     select(schema.projects.c.tree, schema.projects.c.name, schema.projects.c.serial)
     .where(schema.projects.c.serial > bindparam("serial"), schema.projects.c.tree.like("files/%"))
@@ -70,121 +48,12 @@ _changed_since = sql.Statement(
 )
 
 
-class Syncs(Protocol):
-    """A store, as the writer knows it."""
-
-    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None: ...
-
-
 class _Unsynced(Exception):
     """The disk did not take what jobs of a group placed, for a reason; `placed`: the jobs that placed something."""
 
     def __init__(self, reason: BaseException, placed: Sequence[_Waiting]) -> None:
         super().__init__(str(reason))
         self.reason, self.placed = reason, placed
-
-
-class _Placed(NamedTuple):
-    """What a job has put into a store; `beside`: next to what is durable."""
-
-    store: Syncs
-    keys: Sequence[str]
-    beside: bool
-
-
-class Transaction:
-    """What a job writes through. A job that raises leaves no trace; others of its group are kept."""
-
-    def __init__(self, connection: sqlite3.Connection, now: float) -> None:
-        self._connection = connection
-        self.now = now
-        self._counters: dict[str, int] = {}
-        self._dirty: set[str] = set()
-        self._last: journal.Link | None = None
-        self.changes: Changes = frozenset()
-        self.placed: tuple[_Placed, ...] = ()
-
-    def execute(self, statement: sql.Statement, params: sql.Params) -> int:
-        """Run it; the number of rows it changed."""
-        return statement.run(self._connection, params).rowcount
-
-    def row(self, statement: sql.Statement, params: sql.Params) -> sqlite3.Row | None:
-        return sql.row(self._connection, statement, params)
-
-    def rows(self, statement: sql.Statement, params: sql.Params) -> list[sqlite3.Row]:
-        return sql.rows(self._connection, statement, params)
-
-    def counter(self, name: str) -> int:
-        if name not in self._counters:
-            found = self.row(_counter, {"name": name})
-            self._counters[name] = int(found["value"]) if found else 0
-        return self._counters[name]
-
-    def add(self, name: str, amount: int = 1) -> int:
-        """Move a counter; its new value."""
-        self._counters[name] = self.counter(name) + amount
-        self._dirty.add(name)
-        return self._counters[name]
-
-    def moved(self, name: str) -> bool:
-        """Whether the counter did, in this transaction."""
-        return name in self._dirty
-
-    def change(self, tree: str, project: str, *, listed: bool | None = None) -> int:
-        """Say that readers of this project see something new; the new serial.
-
-        `listed`: whether it stands in the list of projects from now on, None for as before.
-        """
-        serial = self.add("serial")
-        name = {"tree": tree, "name": project}
-        row = self.row(_project, name)
-        before = bool(row["listed"]) if row else False
-        now = before if listed is None else listed
-        since = int(row["listed_serial"]) if row and now == before else serial
-        self.execute(_set_project, name | {"serial": serial, "listed": now, "listed_serial": since})
-        if now != before:
-            self.add(f"projects {tree}", 1 if now else -1)
-        self.changes |= {(tree, project)}
-        return serial
-
-    def journal(self, action: str, *, actor: str, **facts: str) -> None:
-        """Append an entry, linked to the one before."""
-        if self._last is None:
-            self._last = journal.last_link(self._connection)
-        entry = journal.entry(
-            self._last, serial=self.counter("serial"), time=self.now, actor=actor, action=action, **facts
-        )
-        self.execute(_append, entry)
-        self._last = journal.Link(entry["number"], entry["digest"])
-
-    def place(self, store: Syncs, keys: Sequence[str], *, beside: bool) -> None:
-        """Say what lies in a store by this job, and must be durable before its facts are."""
-        self.placed += (_Placed(store, keys, beside),)
-
-    def sync(self) -> None:
-        """Make durable what all jobs placed, each store at once: a wait for the disk for all of them."""
-        for store in dict.fromkeys(placed.store for placed in self.placed):
-            found = [placed for placed in self.placed if placed.store is store]
-            store.sync([key for placed in found for key in placed.keys], beside=all(placed.beside for placed in found))
-
-    def flush(self) -> None:
-        """Write what was kept in memory; last of all."""
-        for name in sorted(self._dirty):
-            self.execute(_set_counter, {"name": name, "value": self._counters[name]})
-
-    def run(self, job: Callable[[Transaction], T]) -> T:
-        """Run a job in a savepoint of its own."""
-        kept = (dict(self._counters), set(self._dirty), self._last, self.changes, self.placed)
-        self._connection.execute("SAVEPOINT job")
-        try:
-            result = job(self)
-        except BaseException:
-            self._connection.execute("ROLLBACK TO job")
-            self._connection.execute("RELEASE job")
-            self._counters, self._dirty, self._last, self.changes, self.placed = kept
-            raise
-        self._connection.execute("RELEASE job")
-        return result
 
 
 class _Waiting(NamedTuple):
@@ -351,7 +220,7 @@ class Writer:
         # Readers everywhere check these numbers; they move before anybody is answered.
         if transaction.moved("users"):
             self._serial.users = transaction.counter("users")
-        if transaction.changes:
+        if transaction.changes.projects:
             self._serial.serial = transaction.counter("serial")
             self._list_changes(connection, transaction)
 
@@ -359,18 +228,22 @@ class Writer:
         """Also those that somebody else could not list: a process that was killed, or one whose disk was full."""
         if self.after_commit is None:
             return
-        self._unsettled += len(transaction.changes)
+        changes, written, done = transaction.changes, self._serial.written, transaction.counter("serial")
+        self._unsettled += len(changes.projects)
         try:
-            behind = sql.rows(connection, _changed_since, {"serial": self._serial.written, "most": _MOST_BEHIND})
-            self.after_commit(transaction.changes | {(row["tree"], row["name"]) for row in behind})
+            if written != transaction.since:
+                behind = sql.rows(connection, _changed_since, {"serial": written, "most": _MOST_BEHIND})
+                names = frozenset((row["tree"], row["name"]) for row in behind)
+                changes = Changes(changes.projects | names, changes.projects | names)
+                done = behind[-1]["serial"] if len(behind) == _MOST_BEHIND else done
+            self.after_commit(changes)
         except (CaseusError, OSError, sqlite3.Error) as error:
             # The facts are durable; the lists are made good with the next change or at the next start.
             _log.error("catalog.lists_behind", error=str(error))
         else:
-            full = len(behind) == _MOST_BEHIND
-            self._serial.written = behind[-1]["serial"] if full else transaction.counter("serial")
+            self._serial.written = done
             if self.settle is None:
-                self._serial.listed = self._serial.written
+                self._serial.listed = done
 
     def _settle(self) -> None:
         self._unsettled = 0

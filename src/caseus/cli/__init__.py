@@ -6,9 +6,12 @@ stderr. What is heavy is imported inside the commands.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from gc import disable as disable_gc  # `gc` here is a command
+from typing import NoReturn
 
 from caseus.errors import CaseusError, Conflict, Denied, Invalid, NotFound
 
@@ -17,7 +20,23 @@ _REFUSALS = (NotFound, Conflict, Invalid, Denied)
 
 def main() -> None:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    code = run(arguments)
+    if _is_short(arguments):
+        leave(code)
+    sys.exit(code)
+
+
+def dumb_pypi() -> None:
+    """The console script `dumb-pypi`: `caseus export` that is silent where all is well."""
+    leave(run_guarded(lambda: _export(sys.argv[1:], program="dumb-pypi", quiet=True)))
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once, once all is told: what is in memory need not be taken apart."""
+    with suppress(OSError, AttributeError):  # nobody reads it, or it is closed
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -51,11 +70,8 @@ def run_guarded(command: Callable[[], object]) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> object:
-    # A list of ten thousand files is written in the time that the other commands take to load.
-    if arguments and arguments[0] == "export":
-        from caseus.cli.export import main as export
-
-        return export(arguments[1:])
+    if _is_short(arguments):
+        return _export(arguments[1:])
     from cyclopts import CycloptsError
 
     from caseus.cli.app import app
@@ -66,6 +82,31 @@ def _dispatch(arguments: Sequence[str]) -> object:
             return app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         raise UsageError(f"{error} (see `caseus --help`)") from None
+
+
+def _export(arguments: Sequence[str], *, program: str = "caseus export", quiet: bool = False) -> int:
+    """A list of ten thousand files is written in the time that the other commands take to load."""
+    hurry()
+    from caseus.cli.export import main as export
+
+    return export(arguments, program=program, quiet=quiet)
+
+
+def _is_short(arguments: Sequence[str]) -> bool:
+    """Whether this may be over soon."""
+    return arguments[:1] == ["export"]
+
+
+def hurry() -> None:
+    """For a process that has little to do, before anything of size is imported."""
+    disable_gc()  # there are no cycles in what grows
+    if "msgspec" not in sys.modules and "typing_extensions" not in sys.modules:
+        # Where there is no such module, msgspec takes the same from `typing`; it takes as long to load as msgspec.
+        sys.modules["typing_extensions"] = None  # type: ignore[assignment]
+        try:
+            import msgspec  # noqa: F401
+        finally:
+            del sys.modules["typing_extensions"]
 
 
 @contextmanager

@@ -6,12 +6,10 @@ It has dumb-pypi's flags as they are, and a parser of its own that loads fast: s
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from caseus.cli.errors import Refused, UsageError
@@ -33,7 +31,6 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str], *, program: str = "caseus export", quiet: bool = False) -> int:
     """Its exit code; Refused where lines were bad, UsageError, and whatever `export` raises."""
     flags = parser(program).parse_args(arguments)
-    gc.disable()  # there are no cycles in what grows
     options = _options(flags)
     if flags.index is not None:
         from caseus.cli.export_sources import as_configured
@@ -47,7 +44,7 @@ def main(arguments: Sequence[str], *, program: str = "caseus export", quiet: boo
                 return _check(flags, source, options)
             report = export(
                 source,
-                Path(flags.output_dir),
+                flags.output_dir,
                 options,
                 previous=_previous(flags),
                 skip_invalid=flags.skip_invalid,
@@ -76,7 +73,10 @@ def parser(program: str = "caseus export") -> argparse.ArgumentParser:
         description="Write the index as static files: a list of packages in, a folder of pages out, which any web "
         "server or bucket serves. Only what changed since the last run is written.",
         allow_abbrev=False,
+        add_help=False,  # which looks how wide the terminal is, whether help is wanted or not
     )
+    group = found.add_argument_group("options")
+    group.add_argument("-h", "--help", action="help", help="show this help message and exit")
     _add_sources(found)
     _add_looks(found)
     _add_extras(found)
@@ -184,6 +184,8 @@ def _source(flags: argparse.Namespace, options: Options) -> Iterator[Source]:
     if flags.package_list is not None or flags.package_list_json is not None:
         yield _list(flags.package_list, flags.package_list_json)
         return
+    from pathlib import Path
+
     from caseus.cli import export_sources
 
     if flags.package_dir is not None:
@@ -209,10 +211,12 @@ def _previous(flags: argparse.Namespace) -> Source | None:
 
 def _list(plain: str | None, json: str | None) -> PackageList:
     path = plain if plain is not None else json or ""
-    return PackageList(None if path == "-" else Path(path), plain=plain is not None)
+    return PackageList(None if path == "-" else path, plain=plain is not None)
 
 
 def _check(flags: argparse.Namespace, source: Source, options: Options) -> int:
+    from pathlib import Path
+
     from caseus.export.checking import check
     from caseus.export.live import LIVE_KEY
 
@@ -236,6 +240,8 @@ def _check(flags: argparse.Namespace, source: Source, options: Options) -> int:
 
 
 def _write_config(flags: argparse.Namespace, options: Options) -> None:
+    from pathlib import Path
+
     from caseus.export.serving import write_configuration
 
     stores: list[Path] = []
@@ -265,10 +271,3 @@ def _print_json(report: Report) -> None:
     told: dict[str, Any] = report._asdict()
     told["faults"] = [fault._asdict() for fault in report.faults]
     print(json.dumps(told, indent=2))
-
-
-def dumb_pypi() -> None:
-    """The console script `dumb-pypi`: silent where all is well."""
-    from caseus.cli import run_guarded
-
-    sys.exit(run_guarded(lambda: main(sys.argv[1:], program="dumb-pypi", quiet=True)))

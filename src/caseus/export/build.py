@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from caseus.errors import Unavailable
 from caseus.export.files import PathOf, place_files
 from caseus.export.found import Found
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.scan import Scan
+from caseus.export.scratch import Piece, Scratch
 from caseus.export.state import ProjectState
 from caseus.export.writing import Counts, Writer
 
-_CHUNK = 1 << 20
 _encode_lines = msgspec.json.Encoder().encode_lines
-
-
-class Share(NamedTuple):
-    """Projects that follow each other, and a temporary file for their lines of `packages.json`."""
-
-    names: Sequence[str]
-    lines: BinaryIO
 
 
 class Built(NamedTuple):
     """Of a share. `order`: numbers of its files' lines, project by project, each in the order of its releases.
 
-    `stale`: keys of pages that are to be deleted once nothing leads to them.
+    `lines`: its part of `packages.json`. `rows`: those of the changelog, where they were rendered; `sizes`: how many
+    bytes each file's row has, 0 where it was not. `stale`: keys of pages that are to be deleted once nothing leads to
+    them.
     """
 
     order: array[int]
+    sizes: array[int]
+    rows: Piece
+    lines: Sequence[Piece]
     projects: Sequence[ProjectState]
     stale: Sequence[str]
     counts: Counts
@@ -43,56 +39,74 @@ class Built(NamedTuple):
 class Past(NamedTuple):
     """What an earlier run wrote that is right still.
 
-    `pages`: projects whose pages are. `projects`: those of them whose lines are in `lines`, its `packages.json`, at
-    `places`. `files`: files of packages in its folders are its own. `counts`: how many pages each project had.
+    `pages`: projects whose pages are. `projects`: those of them whose lines are in its `packages.json`, at `places` of
+    the file `lines`. `files`: files of packages in its folders are its own. `counts`: how many pages each project had.
     """
 
     pages: Container[str] = ()
     projects: Mapping[str, ProjectState] = {}
-    lines: BinaryIO | None = None
+    lines: int = -1
     places: Mapping[str, int] = {}
     files: bool = False
     counts: Mapping[str, int] = {}
 
 
 class Builder:
-    """Does shares, each in any process."""
+    """Does shares, which are projects that follow each other, each in any process.
+
+    `lines` and `rows` are where lines of `packages.json` and rows of the changelog are put.
+    """
 
     def __init__(
-        self, scan: Scan, pages: ProjectPages, new_writer: Callable[[], Writer], past: Past, path_of: PathOf
+        self,
+        scan: Scan,
+        pages: ProjectPages,
+        new_writer: Callable[[], Writer],
+        past: Past,
+        path_of: PathOf,
+        lines: Scratch,
+        rows: Scratch,
     ) -> None:
+        self._lines, self._rows = lines, rows
         self._scan, self._pages, self._new_writer, self._past = scan, pages, new_writer, past
         self._path_of = path_of
 
-    def build(self, share: Share) -> Built:
+    def build(self, names: Sequence[str]) -> Built:
         writer = self._new_writer()
-        order = array("I")
+        order, sizes = array("I"), array("I")
         projects: list[ProjectState] = []
         gone: list[str] = []
-        lines = _Lines(share.lines, self._past.lines)
-        for name in share.names:
+        rows = self._rows.at()
+        lines = _Lines(self._lines, self._past.lines)
+        for name in names:
             project = self._past.projects.get(name)
             if project is not None and project.plain:
                 order.extend(self._scan.lines[name])
-                lines.copy(self._past.places[name], project.size)
+                sizes.extend([0] * project.files)
+                lines.keep(self._past.places[name], project.size)
             else:
                 found = Found(name, self._scan.lines_of(name), self._scan.decode)
                 pages = self._past.counts.get(name, 0)
+                links = self._pages.links.in_html(found.releases)
                 if name not in self._past.pages:
-                    pages, extra = self._write(found, writer)
+                    pages, extra = self._write(found, links, writer)
                     gone += extra
-                order.extend(release.line for release in found.releases)
+                order.extend([release.line for release in found.releases])
+                told = self._pages.rows(found, links)
+                sizes.extend(map(len, told))
+                self._rows.append(b"".join(told))
                 project = self._tell(found, lines, pages)
             projects.append(project)
-        lines.flush()
-        return Built(order, projects, gone, writer.counts)
+        self._lines.flush()
+        self._rows.flush()
+        return Built(order, sizes, self._rows.since(rows), lines.pieces(), projects, gone, writer.counts)
 
-    def _write(self, found: Found, writer: Writer) -> tuple[int, list[str]]:
+    def _write(self, found: Found, links: Sequence[str], writer: Writer) -> tuple[int, list[str]]:
         """How many pages there are, and what was there besides."""
         made = writer.made
         files = place_files(found, self._path_of, writer) if self._pages.options.files else []
         pages = []
-        for key, data in self._pages.pages(found):
+        for key, data in self._pages.pages(found, links):
             writer.put(key, data)
             pages.append(key)
         target, count = writer.target, len(pages)
@@ -113,34 +127,33 @@ class Builder:
 
 
 class _Lines:
-    """Writes lines of `packages.json`; what follows in the old one as in the new one is copied at once."""
+    """Lines of `packages.json`: new ones are written, those of the old one, whose number is `old`, are left there."""
 
-    def __init__(self, new: BinaryIO, old: BinaryIO | None) -> None:
-        self._new, self._old = new, old
-        self._start = self._stop = 0
+    def __init__(self, scratch: Scratch, old: int) -> None:
+        self._scratch, self._old = scratch, old
+        self._new = scratch.at()
+        self._is_open = False
+        self._pieces: list[Piece] = []
 
     def write(self, data: bytes) -> None:
-        self._copy()
-        self._new.write(data)
+        self._scratch.append(data)
+        self._is_open = True
 
-    def copy(self, start: int, size: int) -> None:
-        """From the old one."""
-        if start != self._stop:
-            self._copy()
-            self._start = start
-        self._stop = start + size
+    def keep(self, start: int, size: int) -> None:
+        """From the old one; what follows itself there is one piece."""
+        self._end()
+        last = self._pieces[-1] if self._pieces else None
+        if last is not None and last.file == self._old and last.start + last.size == start:
+            self._pieces[-1] = last._replace(size=last.size + size)
+        else:
+            self._pieces.append(Piece(self._old, start, size))
 
-    def flush(self) -> None:
-        self._copy()
-        self._new.flush()
+    def pieces(self) -> list[Piece]:
+        self._end()
+        return self._pieces
 
-    def _copy(self) -> None:
-        if self._old is not None:
-            fd = self._old.fileno()  # its offset is that of all processes
-            while self._start < self._stop:
-                data = os.pread(fd, min(self._stop - self._start, _CHUNK), self._start)
-                if not data:
-                    raise Unavailable("packages.json became shorter while it was read: run it again", kind="local")
-                self._new.write(data)
-                self._start += len(data)
-        self._start = self._stop
+    def _end(self) -> None:
+        if self._is_open:
+            self._pieces.append(self._scratch.since(self._new))
+            self._new = self._scratch.at()
+            self._is_open = False

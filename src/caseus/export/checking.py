@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
 
 from caseus.errors import NotFound
+from caseus.export.digests import DIGEST, blake2b, digest_of
 from caseus.export.exporting import refuse_bad
 from caseus.export.files import is_placed
 from caseus.export.options import Options
@@ -17,12 +17,12 @@ from caseus.export.run import Run
 from caseus.export.scan import scan
 from caseus.export.sources import Source
 from caseus.export.state import FOLDERS, KEY
-from caseus.export.target import FolderTarget, StoredTarget, Target
+from caseus.export.target import FolderTarget, StoredTarget, StrPath, Target
 from caseus.export.writing import decompressed, without_moment
-from caseus.storage import Storage
 
 if TYPE_CHECKING:
     from caseus.export.live import LivePages  # loads the catalog, which few exports need
+    from caseus.storage import Storage
 
 Kind = Literal["missing", "different", "extra"]
 
@@ -85,7 +85,7 @@ def _differences(there: Target, wanted: dict[str, bytes], *, files: bool) -> Ite
             yield Difference("missing", key)
             continue
         with file:
-            if _digest_of(key, file) != digest:
+            if _digest_of(key, _chunks(file)) != digest:
                 yield Difference("different", key)
     for folder in FOLDERS:
         for key in _walk(there, folder):
@@ -112,15 +112,15 @@ class _Digests:
         self.digests: dict[str, bytes] = {}
 
     def write(self, key: str, data: bytes) -> None:
-        self.write_file(key, io.BytesIO(data))
+        self.write_all(key, iter([data]))
 
-    def write_file(self, key: str, source: BinaryIO) -> None:
+    def write_all(self, key: str, chunks: Iterator[bytes]) -> None:
         if key != KEY:
-            self.digests[key] = _digest_of(key, source)
+            self.digests[key] = _digest_of(key, chunks)
 
-    def place(self, key: str, path: Path) -> bool:
-        with path.open("rb") as file:
-            self.write_file(key, file)
+    def place(self, key: str, path: StrPath) -> bool:
+        with open(path, "rb") as file:
+            self.write_all(key, _chunks(file))
         return True
 
     def read(self, key: str) -> bytes | None:
@@ -145,10 +145,14 @@ class _Digests:
         return None
 
 
-def _digest_of(key: str, file: BinaryIO) -> bytes:
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    return iter(partial(file.read, _CHUNK), b"")
+
+
+def _digest_of(key: str, chunks: Iterator[bytes]) -> bytes:
     if ".html" in key:
-        return blake2b(without_moment(decompressed(key, file.read())), digest_size=16).digest()
-    digest = blake2b(digest_size=16)
-    while data := file.read(_CHUNK):
+        return digest_of(without_moment(decompressed(key, b"".join(chunks))))
+    digest = blake2b(digest_size=DIGEST)
+    for data in chunks:
         digest.update(data)
     return digest.digest()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
-from caseus.export.entries import Row
-from caseus.export.found import Found, Links
-from caseus.export.moments import moment
+from caseus.export.found import Found
 from caseus.export.options import Options
 from caseus.export.releases import Release
-from caseus.render.links import escaped, provenance_url
-from caseus.render.page import API_VERSION
+from caseus.render.text import API_VERSION, escaped, provenance_url
 
-PAGE_ENTRIES: Final = 5000
-"""Rows of one page of the changelog."""
+_ROWS: Final = "\0"  # no text in a page has it
 
 _STYLE: Final = """\
 body { margin: 0; font: 15px/1.4 Helvetica, Arial, sans-serif; color: #111; }
@@ -76,14 +72,14 @@ def list_page(names: Iterable[str], generated: str | None) -> bytes:
     return _plain("Simple index", f"{_generated(generated)}<ul>\n{items}</ul>")
 
 
-def project_page(found: Found, links: Links, generated: str | None) -> bytes:
-    """`simple/PROJECT/index.html`: the newest file first."""
+def project_page(found: Found, links: Sequence[str], generated: str | None) -> bytes:
+    """`simple/PROJECT/index.html`: the newest file first. `links` of the files."""
     latest = found.latest
     requirement = escaped(found.name if latest is None else f"{found.name}=={latest}")
     metas = f'<meta name="pypi:project-status" content="{found.status}">\n' if found.status != "active" else ""
     if found.status_reason:
         metas += f'<meta name="pypi:project-status-reason" content="{escaped(found.status_reason)}">\n'
-    items = "".join([_item(release, links) for release in reversed(found.offered)])
+    items = "".join(map(_item, reversed(found.offered), reversed(links)))
     return _plain(
         found.name,
         f'<p>Latest version: <input type="text" value="{requirement}" id="requirement" '
@@ -93,14 +89,14 @@ def project_page(found: Found, links: Links, generated: str | None) -> bytes:
     )
 
 
-def _item(release: Release, links: Links) -> str:
+def _item(release: Release, link: str) -> str:
     version, entry, _, uploaded, _ = release
     told = version if version is not None else "unknown version"  # of letters that filenames are made of
     if uploaded is not None:
         told = f"{told}, {uploaded}"
     if entry.uploaded_by is not None:
         told = f"{told}, {_often(entry.uploaded_by)}"
-    return f'<li><a href="{links.in_html(entry)}"{_attributes(release)}>{entry.filename}</a> ({told})</li>\n'
+    return f'<li><a href="{link}"{_attributes(release)}>{entry.filename}</a> ({told})</li>\n'
 
 
 def _attributes(release: Release) -> str:
@@ -118,23 +114,27 @@ def _attributes(release: Release) -> str:
     return told
 
 
-def changelog_page(rows: Iterable[str], number: int, count: int, options: Options) -> bytes:
-    """`changelog/pageN.html`: `rows` of this page by `changelog_row`."""
+def changelog_frame(number: int, count: int, options: Options) -> tuple[bytes, bytes]:
+    """`changelog/pageN.html`: what stands before its rows, and behind them."""
     pages = _pagination(number, count)
     body = (
         f'<h2>Package Changelog</h2>\n{pages}<table class="changelog">\n'
-        f"<tr><th>Filename</th><th>Upload Time</th><th>Uploaded By</th></tr>\n{''.join(rows)}</table>\n{pages}"
+        f"<tr><th>Filename</th><th>Upload Time</th><th>Uploaded By</th></tr>\n{_ROWS}</table>\n{pages}"
     )
-    return _document(f"Changelog | {escaped(options.title)}", body, options)
+    head, _, tail = _document(f"Changelog | {escaped(options.title)}", body, options).partition(_ROWS.encode())
+    return head, tail
 
 
-def changelog_row(row: Row, links: Links) -> str:
-    uploaded = row.upload_timestamp if row.upload_timestamp is not None else row.upload_time
-    return (
-        f'<tr><td><a href="{links.in_changelog(row)}">{row.filename}</a></td>'
-        f'<td class="nowrap">{moment(uploaded) if uploaded else ""}</td>'
-        f'<td class="nowrap">{_often(row.uploaded_by or "")}</td></tr>\n'
-    )
+def changelog_rows(releases: Iterable[Release], links: Iterable[str]) -> list[bytes]:
+    """A line of a page for each."""
+    return [
+        (
+            f'<tr><td><a href="{link}">{entry.filename}</a></td>'
+            f'<td class="nowrap">{uploaded if entry.uploaded else ""}</td>'
+            f'<td class="nowrap">{_often(entry.uploaded_by or "")}</td></tr>\n'
+        ).encode()
+        for (_, entry, _, uploaded, _), link in zip(releases, links, strict=True)
+    ]
 
 
 def _pagination(number: int, count: int) -> str:

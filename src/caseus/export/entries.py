@@ -61,35 +61,16 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
         return bool(self.yanked_reason) or self.yanked or (self.yanked_reason == "" and self.upload_time is not None)
 
 
-class Row(msgspec.Struct, gc=False):
-    """What the changelog tells of a file, and what `owner` asks for: read twice as fast as all."""
-
-    filename: str
-    hash: str | None = None
-    upload_timestamp: int | float | None = None
-    upload_time: float | None = None
-    uploaded_by: str | None = None
-    url: str | None = None
-    project: str | None = None
-    version: str | None = None
-
-
 Decode = Callable[[bytes], Entry]
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding raises of a line that is not what it should be."""
 
 decode_json: Final[Decode] = msgspec.json.Decoder(Entry).decode
-_decode_row: Final = msgspec.json.Decoder(Row).decode
 
 
 def decode_plain(line: bytes) -> Entry:
     """Of a line that is a filename."""
     return Entry(filename=line.decode())
-
-
-def decode_row(line: bytes, decode: Decode) -> Row:
-    """Of a line that was checked, and what reads it whole."""
-    return _decode_row(line) if decode is decode_json else Row(line.strip().decode())
 
 
 def identify(entry: Entry) -> tuple[str, str | None]:
@@ -108,7 +89,7 @@ def identify(entry: Entry) -> tuple[str, str | None]:
     return owner(entry)
 
 
-def owner(entry: Entry | Row) -> tuple[str, str | None]:
+def owner(entry: Entry) -> tuple[str, str | None]:
     """What `identify` says, of a file's entry that was checked."""
     filename = entry.filename
     if entry.project is None and entry.version is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from caseus.errors import Invalid
 from caseus.export import workers
@@ -16,7 +16,10 @@ from caseus.export.report import Report
 from caseus.export.run import Run
 from caseus.export.scan import Scan, scan
 from caseus.export.sources import Source
-from caseus.storage import Storage
+from caseus.export.target import StrPath
+
+if TYPE_CHECKING:
+    from caseus.storage import Storage
 
 
 class BadLines(Invalid):
@@ -32,7 +35,7 @@ class BadLines(Invalid):
 
 def export(
     source: Source,
-    target: Path | Storage,
+    target: StrPath | Storage,
     options: Options = Options(),  # noqa: B008  (frozen)
     *,
     previous: Source | None = None,
@@ -57,7 +60,7 @@ def export(
     generated = moment(clock()) if options.timestamp else None
     with ExitStack() as stack:
         lines = stack.enter_context(source.lines())
-        digest = lines.digest
+        digest = lines.digest(jobs)
         place = stack.enter_context(opened(target, sync=sync))
         run = Run(place.target, options, jobs=jobs, generated=generated, path_of=source.path)
         done = run.is_done(digest)
@@ -74,7 +77,8 @@ def export(
         if atomic and not plan.is_empty:
             aside = stack.enter_context(place.aside())
             run = Run(aside, options, jobs=jobs, generated=generated, path_of=source.path)
-        report = run.write(found, digest, plan)
+        with lines.spool.steady():
+            report = run.write(found, digest, plan)
         return report._replace(bad=found.bad, faults=tuple(found.faults))
 
 

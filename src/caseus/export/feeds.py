@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -31,7 +31,7 @@ class Feeds:
         title = f"{self._title}: releases of {found.name}"
         return feed(title, self._page(found.name), f"Releases of the project {found.name}", items[:MOST_ITEMS])
 
-    def updates(self, scan: Scan, newest_first: Sequence[int]) -> bytes:
+    def updates(self, scan: Scan, newest_first: Iterable[int]) -> bytes:
         """`updates.xml`: newest releases. `newest_first`: lines of files."""
         return feed(
             f"{self._title}: latest updates", self._base, "The latest releases", self._updates(scan, newest_first)

@@ -29,6 +29,11 @@ def guess(filename: str) -> tuple[str, str | None]:
     return project, version
 
 
+def version_of(filename: str) -> str | None:
+    """As `guess` tells it, of a name that it took."""
+    return filename.split("-", 2)[1] if filename.endswith(".whl") else _other(filename)[1]
+
+
 def packagetype(filename: str) -> str:
     """As the JSON API names it."""
     if filename.endswith(".whl"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from caseus.errors import Unavailable
 from caseus.export.entries import Entry
 from caseus.export.found import Found
 from caseus.export.writing import Writer
 
-PathOf = Callable[[str, Entry], Path | None]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PathOf = Callable[[str, Entry], "Path | None"]
 _METADATA: Final = ".metadata"
 
 
@@ -27,8 +30,8 @@ def place_files(found: Found, path_of: PathOf, writer: Writer) -> list[str]:
             continue
         key = f"simple/{found.name}/{entry.filename}"
         for ending in SIDECARS:
-            beside = Path(f"{path}{ending}")
-            if beside.is_file():
+            beside = f"{path}{ending}"
+            if os.path.isfile(beside):
                 writer.place(f"{key}{ending}", beside)
                 keys.append(f"{key}{ending}")
             elif ending == _METADATA and entry.core_metadata:

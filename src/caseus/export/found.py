@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final
 
-from caseus.export.entries import Decode, Entry, Row, owner
+from caseus.export.entries import Decode, Entry
+from caseus.export.filenames import version_of
 from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.releases import Release, by_version, latest, ordered
 from caseus.model import Status
-from caseus.render.links import escaped, file_url
+from caseus.render.text import escaped, file_url
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 
 
 class Found:
-    """`lines`: (number, text). `doubled`: a filename was told twice, differently, or deleted; the later line holds.
+    """`lines`: (number, text). `doubled`: a filename, or what is known of the project, was told twice, differently, or
+    the file was deleted; the later line holds.
 
     `others`: lines that tell no file that is there.
     """
@@ -35,6 +37,7 @@ class Found:
         for number, line in lines:
             entry = decode(line)
             if not entry.filename:
+                self.doubled |= any(not other.filename and other != entry for other in self.others)
                 self._tell(entry)
                 self.others.append(entry)
                 continue
@@ -43,9 +46,7 @@ class Found:
             if before is not None or filename in graves:
                 self.doubled |= before is None or filename in graves or before.entry != entry
             if entry.deleted is None:
-                uploaded = entry.uploaded
-                when = moment(uploaded) if uploaded is not None else None
-                files[filename] = Release(owner(entry)[1], entry, number, when, entry.is_yanked)
+                files[filename] = release_of(number, entry)
             else:
                 graves.add(filename)
                 self.others.append(entry)
@@ -72,6 +73,14 @@ class Found:
         return [] if self.status == "quarantined" else self.releases
 
 
+def release_of(line: int, entry: Entry) -> Release:
+    """Of the entry of a file, which was checked."""
+    version, uploaded = entry.version, entry.uploaded
+    if version is None and entry.project is None:
+        version = version_of(entry.filename)
+    return Release(version, entry, line, moment(uploaded) if uploaded is not None else None, entry.is_yanked)
+
+
 class Links:
     """Where a page links files. `up`: from the page to the top of the tree, such as `../../`."""
 
@@ -84,20 +93,20 @@ class Links:
         """From the page of its project in `simple/`, without the digest."""
         return entry.url or (self._prefix or "") + quoted(entry.filename)
 
-    def in_html(self, entry: Entry) -> str:
+    def in_html(self, releases: Iterable[Release]) -> list[str]:
         """As `beside`, with the digest, for an attribute."""
+        return [self._in_html(release.entry) for release in releases]
+
+    def in_changelog(self, project: str, releases: Iterable[Release], links: Sequence[str]) -> Sequence[str]:
+        """The same from the changelog; `links` by `in_html`."""
+        if self._prefix is not None:
+            return links
+        up = f"../simple/{project}/"
+        return [link if release.entry.url else up + link for release, link in zip(releases, links, strict=True)]
+
+    def _in_html(self, entry: Entry) -> str:
         link = escaped(entry.url) if entry.url else self._escaped + quoted(entry.filename)
         return f"{link}#{entry.hash}" if entry.hash else link  # what a digest is made of was checked
-
-    def in_changelog(self, row: Row) -> str:
-        """From the changelog, with the digest, for an attribute."""
-        if row.url:
-            link = escaped(row.url)
-        elif self._prefix is not None:
-            link = self._escaped + quoted(row.filename)
-        else:
-            link = f"../simple/{owner(row)[0]}/{quoted(row.filename)}"
-        return f"{link}#{row.hash}" if row.hash else link
 
     def for_programs(self, project: str, entry: Entry, up: str) -> str:
         """Absolute, where the tree's URL is known."""

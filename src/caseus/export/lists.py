@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import math
 import os
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import blake2b
-from typing import BinaryIO, Final, cast
+from itertools import chain
+from typing import Final
 
 from caseus import __version__
-from caseus.export import workers
-from caseus.export.classic import PAGE_ENTRIES, changelog_page, changelog_row, home_page, list_page, not_found_page
-from caseus.export.entries import decode_row
-from caseus.export.found import Links
+from caseus.export.changelog import Changelog
+from caseus.export.classic import home_page, list_page, not_found_page
 from caseus.export.options import Options
 from caseus.export.scan import Scan
+from caseus.export.scratch import Piece, Scratch
 from caseus.export.target import Target
-from caseus.export.writing import Counts, Writer, total
+from caseus.export.writing import Counts, Writer
 
 PACKAGES: Final = "packages.json"
 
-_CHUNK: Final = 1 << 20
 _ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
 
 
@@ -33,8 +28,6 @@ class Lists:
         self.writer = new_writer()
         self._new_writer, self._options, self._generated = new_writer, options, generated
         self.keys: list[str] = []
-        self.changelog_digests: list[bytes] = []
-        """Of each page: of the lines in it, and of how many pages there are."""
 
     def names(self, names: Sequence[str]) -> None:
         """`simple/`: the projects that have files."""
@@ -49,30 +42,12 @@ class Lists:
 
             self._put("simple/index.json", list_json(names))
 
-    def changelog(self, scan: Scan, newest_first: Sequence[int], jobs: int, known: Sequence[bytes]) -> Counts:
-        """`changelog/`: `newest_first` has the lines of all files, `known` the digests of pages that are there."""
-        count = max(1, math.ceil(len(newest_first) / PAGE_ENTRIES))  # the page at the top leads to the first
-        links = Links(self._options)
-        shares = [newest_first[first : first + PAGE_ENTRIES] for first in range(0, count * PAGE_ENTRIES, PAGE_ENTRIES)]
+    def changelog(self, changelog: Changelog, jobs: int) -> tuple[bytes, Counts]:
+        """`changelog/`: what `Changelog.write` gives."""
+        self.keys += changelog.keys
+        return changelog.write(self._new_writer, jobs)
 
-        def page(number: int) -> tuple[bytes, Counts]:
-            digest = _digest(scan, shares[number - 1], count)
-            if known[number - 1 : number] == (digest,):
-                return digest, Counts(kept=1 + len(self._options.compress))
-            rows = []
-            for line in shares[number - 1]:
-                row = decode_row(scan.line(line), scan.decode)
-                rows.append(changelog_row(row, links))
-            writer = self._new_writer()
-            writer.put(f"changelog/page{number}.html", changelog_page(rows, number, count, self._options))
-            return digest, writer.counts
-
-        self.keys += [f"changelog/page{number}.html" for number in range(1, count + 1)]
-        made = workers.run(jobs, range(1, count + 1), page)
-        self.changelog_digests = [digest for digest, _ in made]
-        return total([counts for _, counts in made])
-
-    def feeds(self, scan: Scan, newest_first: Sequence[int]) -> None:
+    def feeds(self, scan: Scan, newest_first: Iterable[int]) -> None:
         """`rss/`."""
         from caseus.export.feeds import Feeds
 
@@ -111,51 +86,18 @@ class Lists:
         self.keys.append(key)
 
 
-def _digest(scan: Scan, lines: Iterable[int], count: int) -> bytes:
-    digest = blake2b(count.to_bytes(4, "little"), digest_size=16)
-    digest.update(b"".join([scan.text_digest(line) for line in lines]))
-    return digest.digest()
-
-
-def newest_first(scan: Scan, order: Iterable[int]) -> Sequence[int]:
-    """`order`: lines of files, by project and release; those of one moment stay in that order."""
-    return array("I", sorted(order, key=scan.stamps.__getitem__, reverse=True))
-
-
-def write_packages(target: Target, parts: Sequence[BinaryIO]) -> bool:
-    """`packages.json` of its parts; whether it changed."""
+def write_packages(target: Target, pieces: Sequence[Piece], scratch: Scratch) -> bool:
+    """`packages.json` of its pieces; whether it changed."""
     there = target.open(PACKAGES)
     if there is not None:
         with there:
-            size = sum(part.seek(0, os.SEEK_END) for part in parts)
-            same = there.seek(0, os.SEEK_END) == size and not there.seek(0)
-            same = same and all(there.read(len(data)) == data for data in _chunks(parts))
+            same = there.seek(0, os.SEEK_END) == sum(piece.size for piece in pieces) and not there.seek(0)
+            same = same and all(there.read(len(data)) == data for data in _chunks(pieces, scratch))
         if same:
             return False
-    target.write_file(PACKAGES, cast(BinaryIO, io.BufferedReader(_Joined(parts), _CHUNK)))
+    target.write_all(PACKAGES, _chunks(pieces, scratch))
     return True
 
 
-def _chunks(parts: Sequence[BinaryIO]) -> Iterator[bytes]:
-    for part in parts:
-        part.seek(0)
-        while data := part.read(_CHUNK):
-            yield data
-
-
-class _Joined(io.RawIOBase):
-    """Several files as one."""
-
-    def __init__(self, parts: Sequence[BinaryIO]) -> None:
-        self._chunks = _chunks(parts)
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._left or next(self._chunks, b"")
-        count = min(len(data), len(buffer))
-        buffer[:count] = data[:count]
-        self._left = data[count:]
-        return count
+def _chunks(pieces: Iterable[Piece], scratch: Scratch) -> Iterator[bytes]:
+    return chain.from_iterable(map(scratch.chunks, pieces))

@@ -7,15 +7,15 @@ from functools import lru_cache
 from typing import Final
 
 _EPOCH: Final = date(1970, 1, 1)
-_SECONDS: Final = [f"{number:02}" for number in range(60)]
-_MINUTES: Final = [f"{number // 60:02}:{number % 60:02}" for number in range(1440)]  # twice as fast as formatting
+_DIGITS: Final = [f"{number:02}" for number in range(60)]  # twice as fast as formatting
 
 
 def moment(seconds: float) -> str:
     """`2018-06-09 23:26:45`, in UTC."""
     whole = int(seconds)
     rest = whole % 86_400
-    return f"{_date(whole // 86_400)} {_MINUTES[rest // 60]}:{_SECONDS[rest % 60]}"
+    minutes = rest // 60
+    return f"{_date(whole // 86_400)} {_DIGITS[minutes // 60]}:{_DIGITS[minutes % 60]}:{_DIGITS[rest % 60]}"
 
 
 @lru_cache(20_000)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final, Literal, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 
 from caseus import __version__
 from caseus.errors import Invalid
+from caseus.export.digests import digest_of
 
 Style = Literal["dumb-pypi", "caseus"]
 Encoding = Literal["gz", "zst"]
@@ -64,6 +63,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             if url is not None and not _URL.match(url):
                 raise Invalid(f"{what}: {url!a} is no URL: spaces and other letters than ASCII are to be encoded")
         if self.base_url is not None:
+            from urllib.parse import urlsplit  # it loads slowly
+
             parts = urlsplit(self.base_url)
             if parts.scheme not in ("http", "https") or not parts.netloc or not self.base_url.endswith("/"):
                 raise Invalid(f"base_url: {self.base_url!a} is not whole: write it as https://pkgs.example.com/")
@@ -83,4 +84,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def _digest(options: Options) -> bytes:
     told = msgspec.structs.replace(options, timestamp=True)  # when a page was made is no difference
-    return hashlib.blake2b(msgspec.json.encode((__version__, told)), digest_size=16).digest()
+    return digest_of(msgspec.json.encode((__version__, told)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
 from caseus.errors import Invalid
-from caseus.export.classic import project_page
+from caseus.export.classic import changelog_rows, project_page
 from caseus.export.entries import Entry
 from caseus.export.files import is_placed
 from caseus.export.found import Found, Links
@@ -37,8 +37,8 @@ class ProjectPages:
         self.links = Links(options)
         self.options, self._generated = options, generated
 
-    def pages(self, found: Found) -> Iterator[tuple[str, bytes]]:
-        """(key, bytes), what others lead to first."""
+    def pages(self, found: Found, links: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """(key, bytes), what others lead to first. `links` of the files in HTML."""
         name, options = found.name, self.options
         if found.releases:
             json = ProjectJson(found, self.links)
@@ -51,7 +51,7 @@ class ProjectPages:
             if options.rss:
                 yield f"rss/project/{name}/{_RELEASES}", self._feeds.releases(found)
         if options.style == "dumb-pypi":
-            yield f"simple/{name}/index.html", project_page(found, self.links, self._generated)
+            yield f"simple/{name}/index.html", project_page(found, links, self._generated)
             if options.simple_json:
                 yield f"simple/{name}/index.json", self._json(self._project(found))
             return
@@ -61,6 +61,12 @@ class ProjectPages:
         yield f"simple/{name}/index.html", project_html(project, self._link)
         if options.simple_json:
             yield f"simple/{name}/index.json", self._json(project)
+
+    def rows(self, found: Found, links: Sequence[str]) -> list[bytes]:
+        """Of the changelog, one for each file; empty ones where none is wanted. `links` of the files in HTML."""
+        if not self.options.changelog:
+            return [b""] * len(found.releases)
+        return changelog_rows(found.releases, self.links.in_changelog(found.name, found.releases, links))
 
     @cached_property
     def _feeds(self) -> Feeds:

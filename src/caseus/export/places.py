@@ -6,24 +6,23 @@ import errno
 import fcntl
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from caseus.errors import Busy, Invalid, Unavailable
 from caseus.export.state import KEY, RUNNING
-from caseus.export.target import FolderTarget, StoredTarget, Target
-from caseus.storage import Storage
+from caseus.export.target import FolderTarget, StoredTarget, StrPath, Target
+
+if TYPE_CHECKING:
+    from caseus.storage import Storage
 
 _NEW: Final = ".caseus-export.new"
 _LATER: Final = ("changelog", "rss", "404.html", "robots.txt", "index.html", "packages.json", KEY)
 """What gets its place after everything that it leads to."""
-_TEMPORARY: Final = re.compile(
+_TEMPORARY: Final = (
     r"\.(caseus-(export|publish)\.[a-z]+|index\.html|packages\.json|404\.html|robots\.txt|\.nojekyll)(\.gz|\.zst)?\.new"
-).fullmatch
+)
 _EXCHANGE: Final = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE: Final = -100  # AT_FDCWD
 
@@ -37,27 +36,28 @@ class Place(Protocol):
 
 
 @contextmanager
-def opened(target: Path | Storage, *, sync: bool) -> Iterator[Place]:
+def opened(target: StrPath | Storage, *, sync: bool) -> Iterator[Place]:
     """Nobody else exports there while it is open. Busy, Unavailable."""
-    if not isinstance(target, Path):
+    if not isinstance(target, (str, os.PathLike)):
         yield _Store(StoredTarget(target))
         return
-    folder = Path(os.path.realpath(target))
-    with locked(folder):
-        if any((folder / name).exists() for name in ("simple", "pypi", *_LATER)):
+    folder = os.path.realpath(target)
+    with locked(folder) as names:
+        if not {"simple", "pypi", *_LATER}.isdisjoint(names):
             yield _Folder(folder, FolderTarget(folder, sync=sync))
             return
         # Nobody reads what is not there yet: it is made aside and then gets its place, whole.
-        new = folder / _NEW
-        new.mkdir()
+        new = f"{folder}/{_NEW}"
+        os.mkdir(new)
         try:
             yield _Store(FolderTarget(new, empty=True, sync=sync))
-            (folder / RUNNING).touch()  # of two folders one may have its place when a kill comes
+            running = FolderTarget(folder)
+            running.write(RUNNING, b"")  # of two folders one may have its place when a kill comes
             for name in sorted(os.listdir(new), key=lambda name: _LATER.index(name) if name in _LATER else -1):
-                os.rename(new / name, folder / name)
-            (folder / RUNNING).unlink()
+                os.rename(f"{new}/{name}", f"{folder}/{name}")
+            running.delete(RUNNING)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
+            _remove(new)
 
 
 class _Store:
@@ -73,12 +73,14 @@ class _Store:
 
 
 class _Folder:
-    def __init__(self, folder: Path, target: FolderTarget) -> None:
+    def __init__(self, folder: str, target: FolderTarget) -> None:
         self._folder, self.target = folder, target
 
     @contextmanager
     def aside(self) -> Iterator[Target]:
         """Links to the old files, of which those that change are replaced. Unavailable."""
+        import shutil
+
         new = _beside(self._folder)
         try:
             shutil.copytree(self._folder, new, copy_function=os.link, symlinks=True)
@@ -89,28 +91,47 @@ class _Folder:
             yield FolderTarget(new, sync=self.target.sync)
             _exchange(new, self._folder)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
+            _remove(new)
 
 
-def _clean(folder: Path) -> None:
-    """Takes away what a writer that was killed left here; what it left deeper is for `Target.sweep`."""
-    for left in (folder / _NEW, _beside(folder)):
-        if left.exists():
-            shutil.rmtree(left, ignore_errors=True)
-    for name in filter(_TEMPORARY, os.listdir(folder)):
-        with suppress(OSError):
-            os.unlink(folder / name)
+def _cleaned(folder: str) -> list[str]:
+    """Names in the folder, once what a writer that was killed left here is taken away.
+
+    What it left deeper is for `Target.sweep`.
+    """
+    _remove(f"{folder}/{_NEW}")
+    _remove(_beside(folder))
+    names = os.listdir(folder)
+    for name in names:
+        if name.endswith(".new") and re.fullmatch(_TEMPORARY, name):
+            with suppress(OSError):
+                os.unlink(f"{folder}/{name}")
+    return names
 
 
-def _beside(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}{_NEW}")
+def _remove(folder: str) -> None:
+    """With all that is in it, if it is there."""
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return
+    except OSError:  # it is not empty
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(folder: str) -> str:
+    above, name = os.path.split(folder)
+    return os.path.join(above, f".{name}{_NEW}")
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Busy if another export writes there."""
+def locked(folder: StrPath) -> Iterator[list[str]]:
+    """What is in the folder, which is made if it is missing. Busy if another export writes there; Unavailable."""
+    folder = os.fspath(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise Unavailable(f"can't write to {folder}: {error.strerror}", kind="local") from None
@@ -119,21 +140,23 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(f"another export writes to {folder}: wait for it", retry_after=60) from None
-        _clean(folder)
-        yield
+        yield _cleaned(folder)
     finally:
         os.close(fd)
 
 
-def check_publishable(folder: Path, root: Path) -> None:
+def check_publishable(folder: StrPath, root: StrPath) -> None:
     """Whether a server with the data folder `root` can keep pages there; it is made. Invalid, Unavailable."""
+    import tempfile
+    from pathlib import Path
+
     real, data = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
     if real == data or data in real.parents:
         raise Invalid(f"publish: {folder} is in the data folder {root}: give a folder of its own")
     if real in data.parents:
         raise Invalid(f"publish: {folder} has the data folder {root} in it, with its users: give a folder of its own")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder, prefix=".caseus-publish-"):
             pass
     except OSError as error:
@@ -143,7 +166,7 @@ def check_publishable(folder: Path, root: Path) -> None:
         ) from None
 
 
-def _exchange(one: Path, other: Path) -> None:
+def _exchange(one: str, other: str) -> None:
     """Both folders change places in one step: whoever looks sees the one or the other. Unavailable."""
     import ctypes
 

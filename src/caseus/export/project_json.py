@@ -6,7 +6,7 @@ The per-release page has only that release under `releases`; the public index ha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -27,6 +27,23 @@ class _File(msgspec.Struct, gc=False):
     yanked_reason: str | None
     upload_time: str | msgspec.UnsetType = msgspec.UNSET
     digests: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Info(msgspec.Struct, gc=False):
+    name: str
+    version: str | None
+    requires_dist: list[str] | None
+    requires_python: str | None
+    platform: str
+    summary: None
+    yanked: bool
+    yanked_reason: str | None
+
+
+class _Page(msgspec.Struct, gc=False):
+    info: _Info
+    releases: Mapping[str, Sequence[msgspec.Raw]]
+    urls: Sequence[msgspec.Raw]
 
 
 class ProjectJson:
@@ -57,21 +74,17 @@ class ProjectJson:
     def _page(self, info: Release | None, releases: Mapping[str, Sequence[msgspec.Raw]]) -> bytes:
         version = info.version if info else None
         entry = info.entry if info else None
-        told: dict[str, Any] = {
-            "info": {
-                "name": self._found.name,
-                "version": version,
-                "requires_dist": entry.requires_dist if entry else None,
-                "requires_python": entry.requires_python if entry else None,
-                "platform": "UNKNOWN",
-                "summary": None,
-                "yanked": info.yanked if info else False,
-                "yanked_reason": entry.yanked_reason if entry else None,
-            },
-            "releases": releases,
-            "urls": releases.get(version, []) if version is not None else [],
-        }
-        return _encode(told)
+        told = _Info(
+            self._found.name,
+            version,
+            entry.requires_dist if entry else None,
+            entry.requires_python if entry else None,
+            "UNKNOWN",
+            None,
+            info.yanked if info else False,
+            entry.yanked_reason if entry else None,
+        )
+        return _encode(_Page(told, releases, releases.get(version, []) if version is not None else []))
 
     def _listed(self, files: Sequence[Release]) -> list[msgspec.Raw]:
         return [self._files[file.entry.filename] for file in files]

@@ -6,21 +6,21 @@ Files and pages of projects first, then what leads to them, then deletions; so w
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from itertools import accumulate
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from caseus.export import workers
-from caseus.export.build import Builder, Built, Past, Share
+from caseus.export.build import Builder, Built, Past
+from caseus.export.changelog import Changelog, Rows
 from caseus.export.entries import decode_json
 from caseus.export.files import PathOf
-from caseus.export.lists import PACKAGES, Lists, newest_first, write_packages
+from caseus.export.lists import PACKAGES, Lists, write_packages
 from caseus.export.options import Options
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
 from caseus.export.scan import Memory, Scan, scan, shares
+from caseus.export.scratch import Scratch
 from caseus.export.spool import Spool
 from caseus.export.state import (
     FOLDERS,
@@ -36,8 +36,8 @@ from caseus.export.state import (
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, plain_names, total
 
-_SHARES_A_JOB: Final = 8
-_LEAST_SHARE: Final = 200  # files
+_SHARES_A_JOB: Final = 32
+_LEAST_SHARE: Final = 100  # files
 _CHANGELOG: Final = re.compile(r"page[0-9]+\.html\Z").match
 
 
@@ -125,31 +125,35 @@ class Run:
         if not self._is_sure:
             self._target.sweep(FOLDERS)
         lists = Lists(self._new_writer, self._options, self._generated)
-        with self._built(found, plan) as (built, parts):
+        with Scratch(self._jobs) as lines, Scratch(self._jobs) as rows:
+            built = self._build(found, plan, lines, rows)
             projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
             listed = [(name, project.latest) for name, project in projects.items() if project.files]
-            newest = newest_first(found, (line for each in built for line in each.order))
+            changelog = Changelog(found, Rows(built, rows), self._options, self._changelog)
             counts = [each.counts for each in built]
             lists.names([name for name, _ in listed])
+            told = None
             if self._options.changelog:
-                counts.append(lists.changelog(found, newest, self._jobs, self._changelog))
+                told, count = lists.changelog(changelog, self._jobs)
+                counts.append(count)
             if self._options.rss:
-                lists.feeds(found, newest)
+                lists.feeds(found, changelog.lines())
             lists.home(listed, sum(project.files for project in projects.values()))
             lists.extras()
-            counts.append(Counts(written=1) if write_packages(self._target, parts) else Counts(kept=1))
+            is_new = write_packages(self._target, [piece for each in built for piece in each.lines], lines)
+            counts.append(Counts(written=1) if is_new else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
-        self._remember(found, source, projects, plan, lists)
+        self._remember(found, source, projects, plan, lists.keys, told)
         if not self._target.empty:
             self._target.delete(RUNNING)
         return _report(list(projects.values()), total([*counts, lists.writer.counts]))
 
     @property
-    def _changelog(self) -> Sequence[bytes]:
-        """Digests of its pages, as far as they are as the last run left them."""
+    def _changelog(self) -> bytes | None:
+        """What the last run noted of it, if its pages are as that left them."""
         state = self._state
-        return state.changelog if state is not None and self._is_sure and state.lists == self._digests[1] else ()
+        return state.changelog if state is not None and self._is_sure and state.lists == self._digests[1] else None
 
     def _new_writer(self) -> Writer:
         before = self._state.compress if self._state is not None else ()
@@ -157,23 +161,17 @@ class Run:
         dropped = [form for form in before if form not in compress]
         return Writer(self._target, compress, dropped, trusts=self._is_sure and self._state is not None)
 
-    @contextmanager
-    def _built(self, found: Scan, plan: Plan) -> Iterator[tuple[list[Built], list[BinaryIO]]]:
-        """The pages of projects, written; and temporary files that are `packages.json`, one after the other."""
+    def _build(self, found: Scan, plan: Plan, lines: Scratch, rows: Scratch) -> list[Built]:
+        """The pages of projects, written."""
         counts = [len(found.lines[name]) for name in plan.names]
         most = max(1, min(self._jobs * _SHARES_A_JOB, sum(counts) // _LEAST_SHARE))
-        with ExitStack() as stack:
-            past = self._past(plan, stack)
-            pages = ProjectPages(self._options, self._generated)
-            builder = Builder(found, pages, self._new_writer, past, self._path_of)
-            tasks = []
-            for start, stop in shares(counts, most):
-                part = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile(prefix="caseus-export-")))
-                tasks.append(Share(plan.names[start:stop], part))
-            yield workers.run(self._jobs, tasks, builder.build), [task.lines for task in tasks]
+        pages = ProjectPages(self._options, self._generated)
+        builder = Builder(found, pages, self._new_writer, self._past(plan, lines), self._path_of, lines, rows)
+        tasks = [plan.names[start:stop] for start, stop in shares(counts, most)]
+        return workers.run(self._jobs, tasks, builder.build)
 
-    def _past(self, plan: Plan, stack: ExitStack) -> Past:
-        """What of an earlier run can be copied."""
+    def _past(self, plan: Plan, lines: Scratch) -> Past:
+        """What of an earlier run is right still."""
         state = self._state
         past = Past(plan.right, files=self._owns_files)
         if state is None:
@@ -182,13 +180,13 @@ class Run:
             past = past._replace(counts={name: project.pages for name, project in state.projects.items()})
         if state.packages is None or self._target.signature(PACKAGES) != state.packages:
             return past
-        lines = self._target.open(PACKAGES)
-        if lines is None:
+        file = self._target.open(PACKAGES)
+        if file is None:
             return past
         starts = accumulate((project.size for project in state.projects.values()), initial=0)
         places = dict(zip(state.projects, starts, strict=False))
         known = {name: state.projects[name] for name in plan.right}  # all are: else `packages` were not told
-        return past._replace(projects=known, lines=stack.enter_context(lines), places=places)
+        return past._replace(projects=known, lines=lines.include(file), places=places)
 
     @property
     def _owns_files(self) -> bool:
@@ -207,19 +205,27 @@ class Run:
         for name in plan.gone:
             yield from stale(self._target, name, (), files=self._owns_files)
 
-    def _remember(self, found: Scan, source: str, projects: dict[str, ProjectState], plan: Plan, lists: Lists) -> None:
+    def _remember(
+        self,
+        found: Scan,
+        source: str,
+        projects: dict[str, ProjectState],
+        plan: Plan,
+        keys: Sequence[str],
+        changelog: bytes | None,
+    ) -> None:
         """Only projects whose pages are here: those that just the previous list calls right may be elsewhere."""
         known = self._state.projects if self._state is not None else {}
         here = {name: project for name, project in projects.items() if name not in plan.right or name in known}
         complete = len(here) == len(projects)
-        pages, looks = self._digests
+        pages, lists = self._digests
         state = State(
             pages=pages,
-            lists=looks,
+            lists=lists,
             source=source if complete else "",
             packages=self._target.signature(PACKAGES) if complete else None,
-            keys=tuple(lists.keys),
-            changelog=tuple(lists.changelog_digests),
+            keys=tuple(keys),
+            changelog=changelog,
             files=self._options.files,
             compress=self._options.compress,
             projects=here,

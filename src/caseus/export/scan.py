@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
@@ -13,15 +12,15 @@ import msgspec
 
 from caseus.errors import Invalid
 from caseus.export import workers
+from caseus.export.digests import DIGEST, blake2b
 from caseus.export.entries import UNREADABLE, Decode, Entry, identify, shown
 from caseus.export.report import Fault
 from caseus.export.spool import Spool
 
-_LEAST_PIECE: Final = 256 << 10
+_LEAST_PIECE: Final = 128 << 10
 _MOST_PIECE: Final = 4 << 20
-_PIECES_A_JOB: Final = 4
+_PIECES_A_JOB: Final = 8
 _KEPT_FAULTS: Final = 10_000
-DIGEST: Final = 16
 _MASK: Final = (1 << 8 * DIGEST) - 1
 
 NO_FILE: Final = -(1 << 62)
@@ -51,7 +50,7 @@ class Scan:
     def __init__(self, spool: Spool, decode: Decode) -> None:
         self.spool, self.decode = spool, decode
         self.starts, self.sizes, self.stamps = array("Q"), array("I"), array("q")
-        self.texts = bytearray()
+        self.texts = b""
         self.lines: dict[str, array[int]] = {}
         self.digests: dict[str, bytes] = {}
         self.meanings: dict[str, bytes] = {}
@@ -62,12 +61,12 @@ class Scan:
         start = self.starts[number]
         return self.spool.read(start, start + self.sizes[number])
 
-    def text_digest(self, number: int) -> bytes:
-        return bytes(self.texts[number * DIGEST : (number + 1) * DIGEST])
-
     def lines_of(self, name: str) -> Iterator[tuple[int, bytes]]:
         """Without the blanks around them."""
-        return ((number, self.line(number).strip()) for number in self.lines[name])
+        read, starts, sizes = self.spool.read, self.starts, self.sizes
+        for number in self.lines[name]:
+            start = starts[number]
+            yield number, read(start, start + sizes[number]).strip()
 
 
 def scan(spool: Spool, decode: Decode, jobs: int, memory: Memory | None = None, *, meanings: bool = False) -> Scan:
@@ -88,7 +87,7 @@ class _Look(NamedTuple):
     starts: array[int]
     sizes: array[int]
     stamps: array[int]
-    texts: bytearray
+    texts: bytes
     owners: array[int]
     names: Sequence[str]
     digests: Sequence[int]
@@ -111,8 +110,8 @@ class _Looker:
 
     def look(self, data: bytes, start: int) -> _Look:
         starts, sizes, stamps, owners = array("Q"), array("I"), array("q"), array("I")
-        texts = bytearray()
-        digests = self._digests
+        texts: list[bytes] = []
+        digests, number_of = self._digests, int.from_bytes
         recall, known, told, names = self._memory
         again: dict[int, int] = {}  # numbers of projects: an earlier run's to ours
         height = 0
@@ -130,17 +129,17 @@ class _Looker:
                     name, stamp = self._read(height, text)
                     number = self._number(name) if name else -1
                 if number >= 0:
-                    digests[number] += int.from_bytes(digest, "little")  # a sum: their order does not matter
+                    digests[number] += number_of(digest, "little")  # a sum: their order does not matter
                     starts.append(start)
                     sizes.append(size)
                     stamps.append(stamp)
                     owners.append(number)
-                    texts += digest
+                    texts.append(digest)
             start += size + 1
         if data.endswith(b"\n"):
             height -= 1
         rest = (list(self._numbers), digests, self._meanings, self._faults, self._bad)
-        return _Look(height, starts, sizes, stamps, texts, owners, *rest)
+        return _Look(height, starts, sizes, stamps, b"".join(texts), owners, *rest)
 
     def _read(self, number: int, text: bytes) -> tuple[str, int]:
         """Project and stamp; no project where the line can't be used."""
@@ -163,7 +162,8 @@ class _Looker:
         if number is None:
             number = self._numbers[name] = len(self._digests)
             self._digests.append(0)
-            self._meanings.append(0)
+            if self._meant:
+                self._meanings.append(0)
         return number
 
 
@@ -177,23 +177,32 @@ def _stamp(entry: Entry) -> int:
 def _joined(found: Scan, looks: Iterable[_Look]) -> Scan:
     digests: dict[str, int] = {}
     meanings: dict[str, int] = {}
+    texts = bytearray()
     before = first = 0
     for look in looks:
         found.starts += look.starts
         found.sizes += look.sizes
         found.stamps += look.stamps
-        found.texts += look.texts
-        own = [found.lines.setdefault(name, array("I")) for name in look.names]
+        texts += look.texts
+        own: list[array[int]] = []
+        for name, digest in zip(look.names, look.digests, strict=True):
+            lines = found.lines.get(name)
+            if lines is None:
+                lines = found.lines[name] = array("I")
+                digests[name] = digest
+            else:
+                digests[name] += digest
+            own.append(lines)
         for number, owner in enumerate(look.owners, first):
             own[owner].append(number)
-        for name, digest, meaning in zip(look.names, look.digests, look.meanings, strict=True):
-            digests[name] = digests.get(name, 0) + digest
+        for name, meaning in zip(look.names, look.meanings, strict=False):  # none where this was not asked for
             meanings[name] = meanings.get(name, 0) + meaning
         found.bad += look.bad
         room = _KEPT_FAULTS - len(found.faults)
         found.faults += [fault._replace(line=fault.line + before) for fault in look.faults[:room]]
         before += look.height
         first += len(look.starts)
+    found.texts = bytes(texts)
     found.digests = {name: _bytes(digest) for name, digest in digests.items()}
     found.meanings = {name: _bytes(meaning) for name, meaning in meanings.items()}
     return found

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from caseus.export.entries import Decode, Entry, decode_json, decode_plain
 from caseus.export.spool import Spool, spooled
+from caseus.export.target import StrPath
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Lines(NamedTuple):
@@ -22,10 +25,9 @@ class Lines(NamedTuple):
     def kind(self) -> str:
         return "plain" if self.decode is decode_plain else "json"
 
-    @property
-    def digest(self) -> str:
-        """Of the kind and the whole text."""
-        return f"{self.kind} {self.spool.sha256()}"
+    def digest(self, jobs: int) -> str:
+        """Of the kind and the whole text, by so many processes."""
+        return f"{self.kind} {self.spool.digest(jobs)}"
 
 
 class Source(Protocol):
@@ -43,7 +45,7 @@ class Source(Protocol):
 class PackageList:
     """A list in a file, or on standard input where `path` is None: JSON lines, or `plain` filenames."""
 
-    def __init__(self, path: Path | None, *, plain: bool = False) -> None:
+    def __init__(self, path: StrPath | None, *, plain: bool = False) -> None:
         self._path, self._decode = path, decode_plain if plain else decode_json
 
     @contextmanager

@@ -1,26 +1,27 @@
-"""The bytes of a list, read once and then by their places; any number of processes may read at once."""
+"""The bytes of a list, read by their places; any number of processes may read at once."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from caseus.errors import NotFound, Unavailable
+from caseus.export import workers
+from caseus.export.digests import DIGEST, blake2b, digest_of
+from caseus.export.scratch import temporary
 
-_IN_MEMORY: Final = 64 << 20
 _CHUNK: Final = 1 << 20
+_LINE: Final = 1 << 16  # where the end of one is looked for
+_STEP: Final = 1 << 16
+_PIECE: Final = 4 << 20  # what is digested at once
 
 
 class Spool:
-    """An open file that nobody changes; kept in memory where it is small."""
+    """An open file that nobody is to change; read from memory where it is no file of the system."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._data: bytes | None = None
@@ -30,10 +31,8 @@ class Spool:
             self._data = file.read()
             self.size = len(self._data)
             return
-        self.size = os.fstat(self._fd).st_size
-        if self.size <= _IN_MEMORY:
-            self._data = os.pread(self._fd, self.size, 0)
-            self.size = len(self._data)
+        self._status = os.fstat(self._fd)
+        self.size = self._status.st_size
 
     def read(self, start: int, stop: int) -> bytes:
         """Unavailable if the file became shorter meanwhile."""
@@ -44,14 +43,28 @@ class Spool:
             raise Unavailable("the list became shorter while it was read: give one that is finished", kind="local")
         return data
 
-    def sha256(self) -> str:
-        """Hex, of the whole."""
-        if self._data is not None:
-            return hashlib.sha256(self._data).hexdigest()
-        digest = hashlib.sha256()
-        for start in range(0, self.size, _CHUNK):
-            digest.update(self.read(start, min(start + _CHUNK, self.size)))
-        return digest.hexdigest()
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Unavailable if the file is another one in the end, whatever came of that."""
+        try:
+            yield
+        finally:
+            if self._data is None:
+                now, then = os.fstat(self._fd), self._status
+                if (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns):
+                    raise Unavailable("the list changed while it was read: give one that is finished", kind="local")
+
+    def digest(self, jobs: int) -> str:
+        """Hex, of the whole; the same for any number of processes."""
+        return digest_of(b"".join(workers.run(jobs, range(0, self.size, _PIECE), self._digest))).hex()
+
+    def _digest(self, start: int) -> bytes:
+        """Of a piece, read in steps that need little memory."""
+        digest = blake2b(digest_size=DIGEST)
+        stop = min(start + _PIECE, self.size)
+        for at in range(start, stop, _STEP):
+            digest.update(self.read(at, min(at + _STEP, stop)))
+        return digest.digest()
 
     def pieces(self, size: int) -> list[tuple[int, int]]:
         """(start, stop) of about `size` bytes each that end where lines end."""
@@ -64,27 +77,28 @@ class Spool:
 
     def _line_end(self, at: int) -> int:
         while at < self.size:
-            data = self.read(at - 1, min(at + _CHUNK, self.size))
+            data = self.read(at - 1, min(at + _LINE, self.size))
             end = data.find(b"\n")
             if end >= 0:
                 return at + end
-            at = min(at + _CHUNK, self.size)
+            at = min(at + _LINE, self.size)
         return at
 
 
 @contextmanager
-def spooled(path: Path | None, stdin: BinaryIO) -> Iterator[Spool]:
+def spooled(path: str | os.PathLike[str] | None, stdin: BinaryIO) -> Iterator[Spool]:
     """Of the file, or of standard input where there is no path. NotFound, Unavailable.
 
     What is no plain file (a pipe) is copied to a temporary one first.
     """
     try:
-        with stdin if path is None else path.open("rb") as file:
+        with stdin if path is None else open(path, "rb") as file:
             if path is not None and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 yield Spool(file)
                 return
-            with tempfile.TemporaryFile(prefix="caseus-export-") as copy:
-                shutil.copyfileobj(file, copy, _CHUNK)
+            with temporary() as copy:
+                while data := file.read(_CHUNK):
+                    copy.write(data)
                 copy.flush()
                 yield Spool(copy)
     except FileNotFoundError:

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from caseus.export.digests import DIGEST
 from caseus.export.options import Encoding
-from caseus.export.scan import DIGEST, Memory, Scan
+from caseus.export.scan import Memory, Scan
 from caseus.export.target import Target
 
 KEY = "caseus-export.state"
@@ -22,7 +23,7 @@ RUNNING = "caseus-export.running"
 FOLDERS = ("simple", "pypi", "changelog", "rss")
 """Those of a tree."""
 
-_FORMAT = 4
+_FORMAT = 5
 
 
 class ProjectState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -50,8 +51,8 @@ class TextLines(msgspec.Struct, frozen=True, array_like=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """`pages` and `lists`: digests of the options that these depend on; `source`: of the whole list, as it was given.
 
-    `packages`: the signature of `packages.json`. `keys`: of the lists that were written; `changelog`: digests of its
-    pages. `files`: those of packages too. `compress`: the forms of every page.
+    `packages`: the signature of `packages.json`. `keys`: of the lists that were written; `changelog`: digests of the
+    texts of its rows' lines, one after the other. `files`: those of packages too. `compress`: the forms of every page.
     """
 
     format: int = _FORMAT
@@ -60,7 +61,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     packages: str | None
     keys: tuple[str, ...]
-    changelog: tuple[bytes, ...]
+    changelog: bytes | None
     files: bool
     compress: tuple[Encoding, ...]
     projects: dict[str, ProjectState]
@@ -101,10 +102,8 @@ def lines_of(scan: Scan, names: Iterable[str]) -> TextLines:
     for number, name in enumerate(names):
         for line in scan.lines[name]:
             owners[line] = number
-    return TextLines(bytes(scan.texts), owners.tobytes(), scan.stamps.tobytes())
+    return TextLines(scan.texts, owners.tobytes(), scan.stamps.tobytes())
 
 
 def write_state(target: Target, state: State) -> None:
-    data = _encode(state)
-    if target.read(KEY) != data:
-        target.write(KEY, data)
+    target.write(KEY, _encode(state))

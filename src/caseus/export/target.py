@@ -6,15 +6,17 @@ import errno
 import io
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
 from caseus.errors import NotFound, Unavailable
-from caseus.storage import Blob, Storage
+
+if TYPE_CHECKING:
+    from caseus.storage import Blob, Storage
+
+StrPath = str | os.PathLike[str]
 
 _CHUNK: Final = 1 << 20
 _PAGE: Final = 1 << 16
@@ -34,8 +36,8 @@ class Target(Protocol):
     def read(self, key: str) -> bytes | None: ...
     def exists(self, key: str) -> bool: ...
     def write(self, key: str, data: bytes) -> None: ...
-    def write_file(self, key: str, source: BinaryIO) -> None: ...
-    def place(self, key: str, path: Path) -> bool: ...  # a copy of the file, or a link to it; whether that changed it
+    def write_all(self, key: str, chunks: Iterator[bytes]) -> None: ...
+    def place(self, key: str, path: StrPath) -> bool: ...  # a copy of the file, or a link; whether that changed it
     def open(self, key: str) -> BinaryIO | None: ...
     def delete(self, key: str) -> None: ...
     def sweep(self, folders: Sequence[str]) -> None: ...  # what a writer that was killed left there, and empty folders
@@ -51,9 +53,9 @@ class FolderTarget:
 
     forks = True
 
-    def __init__(self, root: Path, *, empty: bool = False, sync: bool = False) -> None:
+    def __init__(self, root: StrPath, *, empty: bool = False, sync: bool = False) -> None:
         self.empty, self.sync = empty, sync
-        self._at = f"{root}/"
+        self._at = f"{os.fspath(root)}/"
         self._made = ""
 
     def read(self, key: str) -> bytes | None:
@@ -65,7 +67,7 @@ class FolderTarget:
             try:
                 if len(data := os.read(fd, _PAGE)) < _PAGE:  # of a plain file: that is all
                     return data
-                return b"".join([data, *iter(partial(os.read, fd, _CHUNK), b"")])
+                return b"".join([data, *iter(partial(os.read, fd, os.fstat(fd).st_size), b"")])
             finally:
                 os.close(fd)
 
@@ -96,19 +98,19 @@ class FolderTarget:
                 os.unlink(beside)
             raise _refused("write", error) from error
 
-    def write_file(self, key: str, source: BinaryIO) -> None:
+    def write_all(self, key: str, chunks: Iterator[bytes]) -> None:
         folder, slash, name = key.rpartition("/")
         beside = f"{self._at}{folder}{slash}.{name}.new"
         with _told("write"):
             self._make(folder)
             with open(beside, "wb", opener=_opener) as file:
-                shutil.copyfileobj(source, file, _CHUNK)
+                file.writelines(chunks)
                 if self.sync:
                     file.flush()
                     os.fsync(file.fileno())
             os.rename(beside, self._at + key)
 
-    def place(self, key: str, path: Path) -> bool:
+    def place(self, key: str, path: StrPath) -> bool:
         folder, slash, name = key.rpartition("/")
         beside, there = f"{self._at}{folder}{slash}.{name}.new", self._at + key
         with _told("write"):
@@ -125,6 +127,8 @@ class FolderTarget:
             try:
                 os.link(path, beside)
             except OSError:  # another disk, or one without links
+                import shutil
+
                 shutil.copy2(path, beside)
             os.rename(beside, there)
         return True
@@ -207,11 +211,11 @@ class StoredTarget:
     def write(self, key: str, data: bytes) -> None:
         self._store.replace(key, io.BytesIO(data))
 
-    def write_file(self, key: str, source: BinaryIO) -> None:
-        self._store.replace(key, source)
+    def write_all(self, key: str, chunks: Iterator[bytes]) -> None:
+        self._store.replace(key, cast(BinaryIO, io.BufferedReader(_Joined(chunks))))
 
-    def place(self, key: str, path: Path) -> bool:
-        with path.open("rb") as file:
+    def place(self, key: str, path: StrPath) -> bool:
+        with open(path, "rb") as file:
             try:
                 with self._store.open(key) as there:
                     if there.size == os.fstat(file.fileno()).st_size and _equal(there, file):
@@ -238,6 +242,24 @@ class StoredTarget:
 
     def signature(self, key: str) -> str | None:
         return None
+
+
+class _Joined(io.RawIOBase):
+    """A file of these bytes."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._left or next(self._chunks, b"")
+        count = min(len(data), len(buffer))
+        buffer[:count] = data[:count]
+        self._left = data[count:]
+        return count
 
 
 def _equal(there: Blob, file: BinaryIO) -> bool:

@@ -6,9 +6,8 @@ What the tasks read is there already when the helpers start, so nothing of it is
 from __future__ import annotations
 
 import os
-import pickle
 import struct
-import threading
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
@@ -18,13 +17,20 @@ from caseus.errors import Unavailable
 T = TypeVar("T")
 R = TypeVar("R")
 
+_Error = tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]
 _NUMBER = struct.Struct("<I")
+_number = 0
 _MOST_TASKS = 4096  # of 4 bytes each: they fit into a pipe of 64 KiB that nobody reads yet
 
 
 def most_jobs() -> int:
     """As many as there are cores for us; 1 where threads run, for a fork takes none of them along, only their locks."""
-    return len(os.sched_getaffinity(0)) if threading.active_count() == 1 else 1
+    return len(os.sched_getaffinity(0)) if len(sys._current_frames()) == 1 else 1
+
+
+def number() -> int:
+    """Of this process among those that work: 0 is who called `run`."""
+    return _number
 
 
 def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R]) -> list[R]:
@@ -38,6 +44,8 @@ def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R]) -> list[R]:
     jobs = min(jobs, len(tasks))
     if jobs <= 1:
         return [work(task) for task in tasks]
+    import pickle  # noqa: F401  (once, for all)
+
     numbers, feed = os.pipe()
     helpers: list[_Helper] = []
     try:
@@ -74,15 +82,19 @@ def _start(numbers: int, tasks: Sequence[T], work: Callable[[T], R], others: Seq
     if pid:
         os.close(answer)
         return _Helper(pid, results)
+    global _number
+    _number = len(others) + 1
     code = 1
     try:
         for descriptor in (results, *(helper.results for helper in others)):
             os.close(descriptor)
-        told: tuple[Any, BaseException | None]
+        told: tuple[Any, _Error | None]
         try:
             told = list(_take(numbers, tasks, work, parent)), None
         except BaseException as error:
-            told = None, error
+            told = None, (type(error), error.args, error.__dict__)
+        import pickle
+
         with open(answer, "wb") as file:
             pickle.dump(told, file, pickle.HIGHEST_PROTOCOL)
         code = 0
@@ -100,12 +112,22 @@ def _take(
 
 
 def _results(helper: _Helper) -> list[tuple[int, Any]]:
+    import pickle
+
     with open(helper.results, "rb", closefd=False) as file:
         try:
             results, error = pickle.load(file)  # noqa: S301  (our own child wrote it)
         except (EOFError, pickle.UnpicklingError):
             raise Unavailable("a helper process was killed: is there enough memory?", kind="local") from None
     if error is not None:
-        raise error
+        raise _again(error)
     found: list[tuple[int, Any]] = results
+    return found
+
+
+def _again(error: _Error) -> BaseException:
+    """The error as it was raised, whatever its class is made by."""
+    kind, args, attributes = error
+    found = kind.__new__(kind, *args)
+    found.__dict__.update(attributes)
     return found

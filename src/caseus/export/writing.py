@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from caseus.export.options import Encoding
-from caseus.export.target import Target
+from caseus.export.target import StrPath, Target
 
 _GENERATED: Final = re.compile(rb"<p>Generated on [0-9: -]{19}\.</p>")
 _ENDINGS: Final = ("", ".gz", ".zst")
@@ -88,7 +86,7 @@ class Writer:
             self.target.write(key, data)
             self.written += 1
 
-    def place(self, key: str, path: Path) -> None:
+    def place(self, key: str, path: StrPath) -> None:
         """The file under `path`, as a link to it where that can be."""
         if self.target.place(key, path):
             self.written += 1
@@ -124,6 +122,7 @@ def decompressed(key: str, data: bytes) -> bytes:
     """The page of what is kept under the key of it, or of a compressed form; as it is where it is no such form."""
     if key.endswith(".gz"):
         import gzip
+        import zlib
 
         with suppress(OSError, EOFError, zlib.error):
             return gzip.decompress(data)

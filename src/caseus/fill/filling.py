@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -73,7 +74,7 @@ class Filling:
             self._count(data)
 
     def accept(self, response: Response) -> None:
-        """Judges the head of an answer before its body is taken."""
+        """Judges the head of an answer before its body is taken. OSError where there is no space for the rest of it."""
         if response.media_type in ("text/html", "application/xhtml+xml"):
             raise Wrong(self._source, "is an HTML page (a login or error page?)")
         encoding = response.header("Content-Encoding")
@@ -85,6 +86,8 @@ class Filling:
         self.size = self.size if told is None else told
         if self.size is None and not self.has_digest:
             raise Wrong(self._source, "has neither a digest nor a length to know it by")
+        if self.size is not None:
+            _need_space(self._lock, self.size - self.done)
 
     def receive(self, chunks: Iterable[bytes], start: int) -> None:
         """Appends a body that begins at byte `start`; what is there already must be the same in it."""
@@ -128,3 +131,13 @@ class Filling:
         for hasher in self._hashes.values():
             hasher.update(data)
         self.done += len(data)
+
+
+def _need_space(fd: int, size: int) -> None:
+    """Raises what a write would, before a reader is told that the file comes; not of a file system that tells nothing.
+
+    What is kept for root counts, for we may be root.
+    """
+    told = os.fstatvfs(fd)
+    if told.f_blocks and size > told.f_bfree * told.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -5,7 +5,6 @@ Links are relative (`FILE#sha256=…`), so a page is the same under any host and
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ _MODULES = ("page", "simple_html", "simple_json", "home", "signatures")
 def __getattr__(name: str) -> object:
     """Loaded at the first use: an export of a list needs `links` only, and is done in the time that the rest takes."""
     if name in __all__:
+        from importlib import import_module
+
         for module in _MODULES:
             found: object = getattr(import_module(f"{__name__}.{module}"), name, None)
             if found is not None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import NamedTuple
 
-from caseus.render.links import escaped
+from caseus.render.text import escaped
 
 
 class Item(NamedTuple):

@@ -8,9 +8,6 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-API_VERSION: Final = "1.4"
-"""Of the Simple Repository API that the pages speak (PEP 792)."""
-
 ContentType = Literal[
     "application/vnd.pypi.simple.v1+json",
     "application/vnd.pypi.simple.v1+html",

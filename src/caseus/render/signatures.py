@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from caseus.model import Signature
-from caseus.render.links import file_url
+from caseus.render.text import file_url
 
 
 def signatures_text(found: Sequence[Signature]) -> bytes:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from caseus.model import File, Project
-from caseus.render.links import Link, beside, best_hash, escaped, provenance_url
-from caseus.render.page import API_VERSION, ListForm
+from caseus.render.links import Link, beside, best_hash
+from caseus.render.page import ListForm
+from caseus.render.text import API_VERSION, escaped, provenance_url
 
 
 def project_html(project: Project, link: Link = beside) -> bytes:

@@ -10,8 +10,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from caseus.model import File, Project
-from caseus.render.links import Link, beside, encodable, provenance_url, sound_hashes
-from caseus.render.page import API_VERSION, ListForm
+from caseus.render.links import Link, beside, sound_hashes
+from caseus.render.page import ListForm
+from caseus.render.text import API_VERSION, encodable, provenance_url
 
 _META = {"api-version": API_VERSION}
 _DASHED: Final = ("upload_time", "requires_python", "core_metadata", "gpg_sig")

@@ -10,7 +10,6 @@ takes nothing of its answer. What is wrong with a head is answered after what is
 from __future__ import annotations
 
 import math
-import re
 import secrets
 import socket
 import struct
@@ -24,6 +23,7 @@ import msgspec
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from caseus.server.first_write import FirstWrite, with_phrase
 from caseus.server.heads import check_head, parser_refusal, too_large
 from caseus.server.lane import Lane, Reply
 from caseus.server.limits import Limits
@@ -35,29 +35,13 @@ from caseus.web.forwarded import peer_of
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
-LONGEST_PHRASE = 200
 UNSENT = 4096
 """Bytes that the last words of a TLS handshake stay below."""
 LONGEST = 1 << 20
 """Bytes of a page that are handed to the transport in one piece."""
 
-_ERROR_LINE = re.compile(rb"(HTTP/1\.1 [45]\d\d )[^\r]*")
-_MESSAGE = re.compile(rb"\r\nx-error-message: ([^\r]*)")
-_UNPRINTABLE = re.compile(rb"[^ -~]")
 _NEVER = math.inf
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")
-
-
-def with_phrase(head: bytes) -> bytes:
-    """The response head with the text of its `x-error-message` as reason phrase: all that twine and pip print.
-
-    RFC 9112 section 4 lets a phrase be any text; printable ASCII of at most 200 characters passes every proxy.
-    """
-    message = _MESSAGE.search(head)
-    if message is None:
-        return head
-    phrase = _UNPRINTABLE.sub(b"?", message[1].strip())[:LONGEST_PHRASE]
-    return _ERROR_LINE.sub(lambda line: line[1] + phrase, head, count=1)
 
 
 class Place(Enum):
@@ -84,6 +68,7 @@ class Protocol(HttpToolsProtocol):
         self._longest = LONGEST
         self._alone: bytes | None = None  # bytes with which a message begins that is the only one
         self._answering: RequestResponseCycle | Sending | None = None
+        self._first: FirstWrite | None = None
         self._messages = 0
         self._unanswered = 0
         self._due = _NEVER  # when the connection is closed, unless something moves this
@@ -251,12 +236,16 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
-        cycle.transport = _FirstWrite(self.transport, cycle)  # type: ignore[assignment]
+        self._first = FirstWrite(self.transport, cycle)
+        cycle.transport = self._first  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         self._unanswered -= 1
+        if self._first is not None:
+            self._first.flush()  # of an answer without a body
+            self._first = None
         if self.transport.is_closing():
             return
         if self.pipeline:
@@ -356,29 +345,6 @@ class Protocol(HttpToolsProtocol):
         if unsent != self._unsent[0]:
             self._unsent = (unsent, now)
         return now - self._unsent[1] >= self.limits.unread_seconds
-
-
-class _FirstWrite:
-    """Stands for the transport until the head of the response was written, which uvicorn does in one piece."""
-
-    __slots__ = ("_cycle", "_transport")
-
-    def __init__(self, transport: Transport, cycle: RequestResponseCycle) -> None:
-        self._transport = transport
-        self._cycle = cycle
-
-    def write(self, data: bytes) -> None:
-        if data[9] != ord("1"):  # not "HTTP/1.1 100 Continue", after which the head is still to come
-            self._cycle.transport = self._transport
-            if data[9] > ord("3"):
-                data = with_phrase(data)
-        self._transport.write(data)
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        self._transport.close()
 
 
 def _refusal_of(error: httptools.HttpParserError, start: bytes) -> Refusal:

@@ -34,7 +34,7 @@ class Http11:
         self._swap = swap
         self._log = AccessLog(logs.plain_lines(), swap.app.metrics)
         self._tls = Tls(state.certificate) if state.certificate is not None else None
-        self._protocol = Protocol.for_at_most(most_connections(state.config), Lane(swap.app, self._log))
+        self._protocol = Protocol.for_at_most(most_connections(state.config), self._lane())
         self._server = _Server(_uvicorn_config(swap, state.config, self._protocol))
         if self._tls is not None:
             self._server.config.load()
@@ -59,9 +59,14 @@ class Http11:
     def apply(self, state: State) -> None:
         if self._tls is not None and state.certificate is not None:
             self._tls.replace(state.certificate)
-        self._protocol.lane = Lane(self._swap.app, self._log)
+        self._protocol.lane = self._lane()
         self._protocol.limits = Protocol.for_at_most(most_connections(state.config)).limits
         self._server.config.timeout_graceful_shutdown = math.ceil(state.config.grace)
+
+    def _lane(self) -> Lane:
+        app = self._swap.app
+        app.say = self._log.say
+        return Lane(app, self._log)
 
     def in_loop(self, act: Callable[[], None]) -> None:
         if self._server.loop is not None:

@@ -135,6 +135,14 @@ class Storage(Protocol):
         """Atomic; for what is derived. Where it need not be durable yet, `sync` makes it so."""
         ...
 
+    def append(self, key: str, data: bytes, *, behind: bytes) -> bool:
+        """Add to the end of what `replace` made, if it ends with `behind` and lies under no other name; whether it was.
+
+        Readers may see a part of it for a moment, and so does who finds it after a kill or a failure. Durable after
+        `sync`.
+        """
+        ...
+
     def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
         """Make durable what the keys hold, whoever wrote it, and their names; for several in less than one by one.
 

@@ -30,6 +30,7 @@ from caseus.storage.staging import (
     OWN,
     FilesystemStaged,
     Temporary,
+    append,
     in_folder,
     link_new,
     own_segments,
@@ -107,6 +108,19 @@ class FilesystemStorage:
 
             with told("replace a file"):
                 in_folder(self.root, key, rename)
+
+    def append(self, key: str, data: bytes, *, behind: bytes) -> bool:
+        *folders, name = own_segments(key)
+        with suppress(FileNotFoundError), told("write a file", absence=True), Folder.open(self.root, folders) as folder:
+            fd = None
+            with suppress(PermissionError):  # of a file of another user: it can be replaced
+                fd = open_plain(name, folder, os.O_RDWR | os.O_APPEND)
+            if fd is not None:
+                try:
+                    return append(fd, data, behind=behind)
+                finally:
+                    os.close(fd)
+        return False
 
     def set_aside(self, key: str, digest: str) -> None:
         *folders, name = own_segments(key)

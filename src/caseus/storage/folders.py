@@ -129,15 +129,15 @@ def make_root(root: Path) -> None:
             os.close(fd)
 
 
-def open_plain(name: str, folder: Folder) -> int | None:
-    """A descriptor of the plain file for reading; None for anything else, such as a link. FileNotFoundError.
+def open_plain(name: str, folder: Folder, flags: int = os.O_RDONLY) -> int | None:
+    """A descriptor of the plain file, for reading unless `flags` say more; None for anything else, such as a link.
 
-    Not blocking, so that a planted pipe can't hold the opener.
+    FileNotFoundError. Not blocking, so that a planted pipe can't hold the opener.
     """
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder.fd)
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder.fd)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # a link; a socket; a folder, for writing
             return None
         raise
     if stat.S_ISREG(os.fstat(fd).st_mode):

@@ -45,6 +45,15 @@ class MemoryStorage:
         with self._lock:
             self._files[key] = data
 
+    def append(self, key: str, data: bytes, *, behind: bytes) -> bool:
+        _check(key)
+        with self._lock:
+            there = self._files.get(key)
+            if there is None or not there.endswith(behind):
+                return False
+            self._files[key] = there + data
+            return True
+
     def set_aside(self, key: str, digest: str) -> None:
         _check(key)
         with self._lock:

@@ -24,6 +24,9 @@ OWN = 0o700
 FILE = 0o644
 CHUNK = 1 << 20
 
+IN_MEMORY = 1 << 20
+"""Bytes that are held until they get their name: as many as are published in one transaction."""
+
 _SHARED = 0o755
 _FOLDERS_AT_ONCE = 16
 _ATTEMPTS = 100
@@ -131,6 +134,21 @@ def same_bytes(fd: int, name: str, folder: Folder) -> bool:
         os.close(other)
 
 
+def append(fd: int, data: bytes, *, behind: bytes) -> bool:
+    """Add to the end of the open file if it ends with `behind` and has no other name; whether it was."""
+    found = os.fstat(fd)
+    if found.st_nlink != 1 or os.pread(fd, len(behind), max(found.st_size - len(behind), 0)) != behind:
+        return False
+    write_all(fd, data)
+    return True
+
+
+def write_all(fd: int, data: bytes | bytearray) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
+
+
 def set_time(fd: int, time: float) -> None:
     """Set when the open file was last changed, if it is ours; what no file system can hold becomes what one can."""
     nanoseconds = max(-(1 << 63), min(round(time * 1e9), (1 << 63) - 1))
@@ -157,12 +175,15 @@ class Temporary:
                 self.folder.close()
                 raise
         self._sound = True
+        self._there = True
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         with self._sound_after():
-            left = memoryview(data)
-            while left:
-                left = left[os.write(self.fd, left) :]
+            write_all(self.fd, data)
+
+    def stamp(self, time: float) -> None:
+        with told("write a file"):
+            set_time(self.fd, time)
 
     def show(self) -> None:
         """From now on it can be read by whoever finds it under a name."""
@@ -175,8 +196,10 @@ class Temporary:
             durability.sync(self.fd)
 
     def unlink(self) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self.name, dir_fd=self.folder.fd)
+        if self._there:
+            with suppress(FileNotFoundError):
+                os.unlink(self.name, dir_fd=self.folder.fd)
+            self._there = False
 
     def close(self) -> None:
         if self.fd < 0:
@@ -206,16 +229,19 @@ class Temporary:
 
 
 class FilesystemStaged:
-    """Bytes in `.incoming`, mode 0600 until they are synced."""
+    """Bytes on their way: few of them in memory until they get a name, more in `.incoming`, mode 0600 until synced."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._hashes = new_hashes()
         self._digests: dict[str, str] | None = None
         self._size = 0
+        self._time: float | None = None
         self._synced = False
         self._named = False
-        self._temporary = Temporary(root)
+        self._held: bytearray | None = bytearray()
+        """All that was written, as long as it is in memory."""
+        self._temporary: Temporary | None = None
 
     @property
     def size(self) -> int:
@@ -228,7 +254,10 @@ class FilesystemStaged:
         return dict(self._digests)
 
     def write(self, data: bytes, /) -> None:
-        self._temporary.write(data)
+        if self._held is not None and len(self._held) + len(data) <= IN_MEMORY:
+            self._held += data
+        else:
+            self._file().write(data)
         for digest in self._hashes.values():
             digest.update(data)
         self._size += len(data)
@@ -236,17 +265,20 @@ class FilesystemStaged:
         self._digests = None
 
     def reader(self) -> BinaryIO:
+        if self._held is not None:
+            return io.BytesIO(self._held)
         with told("read a file"):
-            return io.BufferedReader(_PositionalReader(os.dup(self._temporary.fd)))
+            return io.BufferedReader(_PositionalReader(os.dup(self._file().fd)))
 
     def stamp(self, time: float) -> None:
-        with told("write a file"):
-            set_time(self._temporary.fd, time)
+        self._time = time
+        if self._temporary is not None:
+            self._temporary.stamp(time)
         self._synced = False
 
     def sync(self) -> None:
         if not self._synced:
-            self._temporary.sync()
+            self._file().sync()
             self._synced = True
 
     def commit(self, key: str) -> None:
@@ -254,7 +286,7 @@ class FilesystemStaged:
         if self._is_named(key):
             return
         self.sync()
-        temporary = self._temporary
+        temporary = self._file()
         with told("name a file"):
             link_new(self._root, key, temporary.fd, temporary.name, temporary.folder)
             self._named = True
@@ -264,7 +296,7 @@ class FilesystemStaged:
         own_segments(key)
         if self._is_named(key):
             return
-        temporary = self._temporary
+        temporary = self._file()
         temporary.show()
 
         def link(folder: Folder, name: str) -> None:
@@ -278,6 +310,17 @@ class FilesystemStaged:
             self._named = True
             temporary.unlink()
 
+    def _file(self) -> Temporary:
+        """The file in `.incoming`, from now on with all that was written."""
+        if self._temporary is None:
+            self._temporary = Temporary(self._root)
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._temporary.write(held)
+            if self._time is not None:
+                self._temporary.stamp(self._time)
+        return self._temporary
+
     def _is_named(self, key: str) -> bool:
         if self._named and not self.holds(key):
             raise Unavailable("these bytes were named already: stage them again", kind="local")
@@ -287,12 +330,13 @@ class FilesystemStaged:
         *folders, name = own_segments(key)
         try:
             with told("look at a file", absence=True), Folder.open(self._root, folders) as folder:
-                return same_bytes(self._temporary.fd, name, folder)
+                return same_bytes(self._file().fd, name, folder)
         except FileNotFoundError:
             return False
 
     def close(self) -> None:
-        self._temporary.close()
+        if self._temporary is not None:
+            self._temporary.close()
 
 
 class _PositionalReader(io.RawIOBase):

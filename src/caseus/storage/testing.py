@@ -298,6 +298,25 @@ class StorageConformance(Generic[S]):
         storage.sync([key])
         assert read_all(storage.open(key)) == b"third"
 
+    def test_append_adds_to_the_end(self, storage: S) -> None:
+        key = "files/main/acme-tool/packages.jsonl"
+        assert not storage.append(key, b"none there\n", behind=b"\n")
+        assert list(storage.keys()) == []
+        storage.replace(key, io.BytesIO(b"first\n"))
+        with storage.open(key) as earlier:
+            assert storage.append(key, b"second\n", behind=b"\n")
+            assert storage.append(key, b"third", behind=b"\n")
+            assert not storage.append(key, b"fourth\n", behind=b"\n")
+            assert earlier.size == len(b"first\n")
+        storage.sync([key])
+        assert read_all(storage.open(key)) == b"first\nsecond\nthird"
+
+    @pytest.mark.parametrize("data", [b"", b"x"])
+    def test_append_looks_at_what_is_shorter(self, storage: S, data: bytes) -> None:
+        storage.replace(KEY, io.BytesIO(data))
+        assert not storage.append(KEY, b"more", behind=b"xx")
+        assert read_all(storage.open(KEY)) == data
+
     def test_readers_see_the_old_or_the_new_of_what_is_replaced(self, storage: S) -> None:
         key = "files/main/acme-tool/packages.jsonl"
         versions = [content(100_000 + 1000 * n, n) for n in range(10)]
@@ -372,6 +391,7 @@ class StorageConformance(Generic[S]):
                 lambda: storage.open(key),
                 lambda: storage.delete(key),
                 lambda: storage.replace(key, io.BytesIO(b"x")),
+                lambda: storage.append(key, b"x", behind=b""),
                 lambda: storage.set_aside(key, "0" * 64),
                 lambda: staged.commit(key),
                 lambda: staged.link(key),
@@ -412,7 +432,7 @@ class StorageConformance(Generic[S]):
         """Or else the check after each test would check nothing."""
         staged = storage.stage()
         try:
-            staged.write(b"x")
+            staged.write(content(3 * KIB * KIB))
             assert len(self.leftovers(storage)) == 1
         finally:
             staged.close()

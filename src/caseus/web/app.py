@@ -26,7 +26,7 @@ from caseus.web.forwarded import TrustedProxies
 from caseus.web.health import why_not_ready
 from caseus.web.judge import Judge
 from caseus.web.lists import Lists
-from caseus.web.log import log_request
+from caseus.web.log import RequestLog, Say, log_request
 from caseus.web.metrics import CONTENT_TYPE, Metrics
 from caseus.web.negotiate import choose_coding, choose_type
 from caseus.web.pages import Key, Pages, page_answer
@@ -62,6 +62,8 @@ class App:
         self.trusted = TrustedProxies(site.config.trusted_proxies)
         self.clock = site.catalog.clock
         self.metrics = metrics
+        self.say: Say = RequestLog(metrics).say
+        """Who serves it may have a faster way."""
         self.threads = Threads()
         self._site = site
         self._running = 0
@@ -133,7 +135,7 @@ class App:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.read(scope, receive, self.trusted)
-        with log_request(request, send, self.metrics) as outgoing:
+        with log_request(request, send, self.say) as outgoing:
             try:
                 answer = await self._answer(request, receive, outgoing)
             except ClientDisconnect:

@@ -51,6 +51,8 @@ class TrustedProxies:
     def __contains__(self, address: str) -> bool:
         if address == UNIX:
             return self._unix
+        if not self.networks:
+            return False
         try:
             parsed = ip_address(address)
         except ValueError:

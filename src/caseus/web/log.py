@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -34,22 +34,25 @@ class Outgoing:
         await self._send(message)
 
 
-@contextmanager
-def log_request(request: Request, send: Send, metrics: Metrics) -> Iterator[Outgoing]:
-    """Gives the `send` to answer with; logs and counts the request at the end, whatever the end was."""
-    outgoing = Outgoing(send)
-    try:
-        yield outgoing
-    finally:
-        status = outgoing.status or CLIENT_LEFT
-        metrics.requested(status)
+Say = Callable[[Request, int, int], None]
+"""Logs and counts a request: status, and bytes of the body that were sent."""
+
+
+class RequestLog:
+    """Events of structlog, one for each request."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def say(self, request: Request, status: int, size: int) -> None:
+        self._metrics.requested(status)
         failure = {} if request.failure is None else {"failure": request.failure}
         _log.info(
             "request",
             method=request.method,
             path=request.shown_path(),
             status=status,
-            bytes=outgoing.bytes,
+            bytes=size,
             duration_ms=round((time.monotonic() - request.began) * 1000, 1),
             request_id=request.id,
             client=request.origin.client,
@@ -57,3 +60,13 @@ def log_request(request: Request, send: Send, metrics: Metrics) -> Iterator[Outg
             user=request.user,
             **failure,
         )
+
+
+@contextmanager
+def log_request(request: Request, send: Send, say: Say) -> Iterator[Outgoing]:
+    """Gives the `send` to answer with; logs and counts the request at the end, whatever the end was."""
+    outgoing = Outgoing(send)
+    try:
+        yield outgoing
+    finally:
+        say(request, outgoing.status or CLIENT_LEFT, outgoing.bytes)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 from dataclasses import dataclass, field
 from typing import Final
+
+from deflate import gzip_compress
 
 from caseus.model import Validity
 from caseus.render import ContentType, make_page
@@ -15,8 +16,8 @@ from caseus.web.judge import Made
 from caseus.web.negotiate import Coding
 
 GZIP_LEVEL: Final = 5
-ZSTD_LEVEL: Final = 3
-"""Fixed, as is gzip's time stamp: else every worker would make another ETag of the same page."""
+ZSTD_LEVEL: Final = 1
+"""Fixed, as neither has a time stamp: else every worker would make another ETag of the same page."""
 _COMPRESSED_FROM: Final = 1024
 _OVERHEAD: Final = 1024
 
@@ -128,7 +129,7 @@ def _variant(body: bytes, content_type: ContentType, coding: Coding) -> Variant:
 
 def _compress(body: bytes, coding: Coding) -> bytes:
     if coding == "gzip":
-        return gzip.compress(body, GZIP_LEVEL, mtime=0)
+        return bytes(gzip_compress(body, GZIP_LEVEL))
     from zstandard import ZstdCompressor
 
     return ZstdCompressor(level=ZSTD_LEVEL).compress(body)

@@ -180,16 +180,15 @@ class ReadyFiles:
 
 
 def open_ready(index: Index, key: FileKey, known: Known, now: float, *, private: bool) -> ReadyFile | None:
-    """The file as the index has it, None if it is no plain stored one. Blocks."""
+    """The file as the index has it, None if it is no plain stored one, or can't be opened now. Blocks."""
     try:
         validity = known.validity or index.project(key.project).validity  # first: what is opened may only be newer
-        blob = index.open(key.project, key.filename)
-    except CaseusError:
+        with index.open(key.project, key.filename) as blob:
+            if not isinstance(blob, FileBlob) or blob.sha256 is None:
+                return None
+            etag, size, fd = f'"{blob.sha256}"', blob.size, os.dup(blob.fileno())
+    except (CaseusError, OSError):  # also where there are no descriptors left
         return None
-    with blob:
-        if not isinstance(blob, FileBlob) or blob.sha256 is None:
-            return None
-        etag, size, fd = f'"{blob.sha256}"', blob.size, os.dup(blob.fileno())
     try:
         fcntl.flock(fd, fcntl.LOCK_UN)  # kept from eviction only while it is read
         changed = os.fstat(fd).st_ctime_ns

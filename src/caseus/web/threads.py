@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -45,3 +46,42 @@ async def in_thread(
             if not future.cancelled() and future.exception() is None and undo is not None:
                 undo(future.result())
         raise
+
+
+async def in_thread_and_on(pool: ThreadPoolExecutor, function: Callable[[], Future[T]]) -> T:
+    """The result of the future that the function gives, which others see to: meanwhile it keeps no thread.
+
+    When cancelled it still waits for that.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[T] = loop.create_future()
+
+    def tell(done: Future[T]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_hand_over, done, ended)
+
+    def run() -> None:
+        future: Future[T]
+        try:
+            future = function()
+        except BaseException as error:
+            future = Future()
+            future.set_exception(error)
+        future.add_done_callback(tell)
+
+    running = pool.submit(run)
+    try:
+        return await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        if not running.cancel():
+            await asyncio.wait([ended])
+            ended.exception()  # it is nobody's any more
+        raise
+
+
+def _hand_over(done: Future[T], ended: asyncio.Future[T]) -> None:
+    error = done.exception()
+    if error is None:
+        ended.set_result(done.result())
+    else:
+        ended.set_exception(error)

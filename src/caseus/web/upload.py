@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
+from concurrent.futures import Future
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from caseus.checks.form import Form
@@ -16,10 +16,11 @@ from caseus.web.answers import Answer, text_answer
 from caseus.web.errors import Refusal
 from caseus.web.intake import Intake, body_limit, boundary_of, too_large
 from caseus.web.request import Body, Request
-from caseus.web.threads import Threads, in_thread
+from caseus.web.threads import Threads, in_thread, in_thread_and_on
 
 if TYPE_CHECKING:
     from caseus.access import Principal
+    from caseus.publication import Outcome
     from caseus.publish import Publisher
 
 _BATCH: Final = 256 << 10
@@ -47,16 +48,17 @@ class Uploads:
                 raise Invalid("malformed upload: there is no part 'content'; upload a wheel or an sdist")
             filename, signature, actor = intake.filename, intake.signature, principal.name or ""
 
-            def publish() -> Literal["published", "unchanged"]:
-                with closing(staging):  # here, and not by one more change of threads
-                    staged = staging.write(intake.take())
-                    form = Form.parse(intake.pairs)
-                    return publisher.publish(staged, form, filename=filename, signature=signature, actor=actor)
+            def begin() -> Future[Outcome]:
+                staged = staging.write(intake.take())
+                form = Form.parse(intake.pairs)
+                return publisher.begin(staged, form, filename=filename, signature=signature, actor=actor)
 
-            outcome = await in_thread(self._threads.uploads, publish)
+            outcome = await in_thread_and_on(self._threads.uploads, begin)
         finally:
-            if staging.is_open:
+            if staging.is_large:
                 await in_thread(self._threads.uploads, staging.close)
+            else:
+                staging.close()
         told = "is published" if outcome == "published" else "was here already, with the same bytes: unchanged"
         return text_answer(HTTPStatus.OK, f"{filename} {told}\n")
 
@@ -95,8 +97,9 @@ class _Staging:
         self._staged: Staged | None = None
 
     @property
-    def is_open(self) -> bool:
-        return self._staged is not None
+    def is_large(self) -> bool:
+        """Whether to forget it may take time."""
+        return self._staged is not None and self._staged.size > _BATCH
 
     def write(self, data: bytes) -> Staged:
         if self._staged is None:
@@ -106,9 +109,8 @@ class _Staging:
         return self._staged
 
     def close(self) -> None:
-        staged, self._staged = self._staged, None
-        if staged is not None:
-            staged.close()
+        if self._staged is not None:
+            self._staged.close()
 
 
 def action_of(query: bytes) -> str | None:
