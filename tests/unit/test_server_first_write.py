@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
+
+import uvloop
 
 from caseus.server.first_write import FirstWrite
 
@@ -22,6 +25,9 @@ class Transport:
 
     def writelines(self, data: tuple[bytes, ...]) -> None:
         self.pieces.append(b"".join(data))
+
+    def is_closing(self) -> bool:
+        return b"closed" in self.pieces
 
     def close(self) -> None:
         self.pieces.append(b"closed")
@@ -64,3 +70,34 @@ def test_a_head_goes_out_before_the_end() -> None:
 
 def test_the_head_comes_after_100_continue() -> None:
     assert written("100", "head", "body") == [b"HTTP/1.1 100 Continue\r\n\r\n", HEAD + b"body"]
+
+
+def test_a_client_that_left_before_the_head_goes_out() -> None:
+    told: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        loop, accepted = asyncio.get_running_loop(), asyncio.Queue[asyncio.Transport]()
+        loop.set_exception_handler(lambda _, context: told.append(context))
+
+        class Accepting(asyncio.Protocol):
+            lost = asyncio.Event()
+
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                accepted.put_nowait(cast(asyncio.Transport, transport))
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                self.lost.set()
+
+        async with await loop.create_server(Accepting, "127.0.0.1", 0) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            transport = await accepted.get()
+            writer.transport.abort()
+            await Accepting.lost.wait()
+            for _ in range(3):  # until the handle is closed as well
+                await asyncio.sleep(0)
+            FirstWrite(transport, cast(Any, SimpleNamespace())).write(HEAD)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    uvloop.run(run())
+    assert told == []

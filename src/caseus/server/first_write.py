@@ -54,7 +54,9 @@ class FirstWrite:
 
     def flush(self) -> None:
         if self._flush is not None:
-            self._transport.write(self._let_go(self._flush))
+            head = self._let_go(self._flush)
+            if not self._transport.is_closing():  # the client left meanwhile; uvloop raises once it is closed
+                self._transport.write(head)
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
