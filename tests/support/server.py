@@ -120,6 +120,12 @@ class CaseusServer:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     @property
+    def publisher(self) -> int | None:
+        """The pid of the worker that publishes; None where each does."""
+        own = os.getpriority(os.PRIO_PROCESS, self.pid)
+        return next((pid for pid in self.workers if os.getpriority(os.PRIO_PROCESS, pid) > own), None)
+
+    @property
     def admin(self) -> tuple[str, str]:
         """Name and password of the user that the first start made."""
         return "admin", (self.root / "admin-password").read_text().strip()

@@ -53,8 +53,7 @@ class Line:
 
 @contextmanager
 def lines_to_all(server: CaseusServer, context: ssl.SSLContext | None = None) -> Iterator[list[Line]]:
-    """One to each worker; where there are none, one."""
-    workers = set(server.workers or [server.pid])
+    """One to each worker that listens; where there are none, one."""
     lines: dict[int, Line] = {}
 
     def try_another() -> bool:
@@ -63,7 +62,7 @@ def lines_to_all(server: CaseusServer, context: ssl.SSLContext | None = None) ->
             line.close()
         else:
             lines[line.worker] = line
-        return lines.keys() == workers
+        return lines.keys() == set(server.workers or [server.pid]) - {server.publisher}
 
     until(try_another)
     try:
