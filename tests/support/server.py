@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -121,9 +122,13 @@ class CaseusServer:
 
     @property
     def publisher(self) -> int | None:
-        """The pid of the worker that publishes; None where each does."""
+        """The pid of the worker that publishes; None where each does, or while it is replaced."""
         own = os.getpriority(os.PRIO_PROCESS, self.pid)
-        return next((pid for pid in self.workers if os.getpriority(os.PRIO_PROCESS, pid) > own), None)
+        for pid in self.workers:
+            with suppress(ProcessLookupError):
+                if os.getpriority(os.PRIO_PROCESS, pid) > own:
+                    return pid
+        return None
 
     @property
     def admin(self) -> tuple[str, str]:

@@ -37,13 +37,14 @@ class Handover:
     def take(self) -> tuple[socket.socket, bytes] | None:
         """A connection and what was read of it; None if none waits, or no descriptor is left for it."""
         try:
-            data, found, _, _ = socket.recv_fds(self._taken, _ROOM, 1, socket.MSG_CMSG_CLOEXEC)
+            data, found, _, _ = socket.recv_fds(self._taken, _ROOM, 1)
         except BlockingIOError:
             return None
         if not found:
             return None
         connection = socket.socket(fileno=found[0])
         connection.setblocking(False)
+        connection.set_inheritable(False)
         return connection, data
 
     def fileno(self) -> int:
