@@ -21,7 +21,7 @@ from caseus.export.entries import owner
 from caseus.export.found import Links, release_of
 from caseus.export.options import Options
 from caseus.export.scan import Scan
-from caseus.export.scratch import Scratch
+from caseus.export.scratch import Piece, Scratch
 from caseus.export.target import Target
 from caseus.export.writing import Counts, Writer, total
 
@@ -29,37 +29,51 @@ PAGE_ENTRIES: Final = 5000
 """Rows of one page."""
 
 _FEW: Final = 4  # pages that are made in the time in which a helper starts
-_OFFSET: Final = 40  # bits of a place that tell where in its file it is
+_OFFSET: Final = 40  # bits of a place that tell where in its share it is
 _MASK: Final = (1 << _OFFSET) - 1
+_WINDOW: Final = 16 << 10  # about as much of a share as a page has of it
+_NOWHERE: Final = (0, b"")
 _ROW: Final = b"<tr><td>"
 
 
 class Rows:
-    """Files by project and release; `lines` has the numbers of their lines.
+    """Files as they were built, whose shares follow each other; `lines` has the numbers of their lines.
 
-    Those that were rendered are in `scratch`, one after the other as they were built.
+    Those that were rendered are in `scratch`.
     """
 
     def __init__(self, built: Iterable[Built], scratch: Scratch) -> None:
-        self._files = scratch.descriptors
+        self._scratch = scratch
+        self._pieces: list[Piece] = []
         self.lines, self._sizes, self._places = array("I"), array("I"), array("Q")
-        for each in built:
+        for share, each in enumerate(built):
             self.lines += each.order
             self._sizes += each.sizes
-            self._places.extend(accumulate(each.sizes, initial=each.rows.file << _OFFSET | each.rows.start))
+            self._pieces.append(each.rows)
+            self._places.extend(accumulate(each.sizes, initial=share << _OFFSET))
             self._places.pop()
 
     def newest_first(self, scan: Scan) -> Sequence[int]:
-        """Places in `lines`; those of one moment stay in their order."""
+        """Places in `lines`; those of one moment stay in their order. Most come in the right one, by share."""
         stamps = [scan.stamps[line] for line in self.lines]
         return array("I", sorted(range(len(stamps)), key=stamps.__getitem__, reverse=True))
 
     def at(self, places: Iterable[int]) -> Iterator[bytes]:
         """The rows; empty ones where they were not rendered."""
-        sizes, starts, files, pread = self._sizes, self._places, self._files, os.pread
+        sizes, starts = self._sizes, self._places
+        windows: dict[int, tuple[int, bytes]] = {}  # share to where it is read
         for place in places:
             size, start = sizes[place], starts[place]
-            yield pread(files[start >> _OFFSET], size, start & _MASK) if size else b""
+            begin, data = windows.get(start >> _OFFSET, _NOWHERE)
+            if not begin <= start <= begin + len(data) - size:
+                begin, data = windows[start >> _OFFSET] = start, self._read(start, max(size, _WINDOW))
+            yield data[start - begin : start - begin + size]
+
+    def _read(self, start: int, size: int) -> bytes:
+        """From there on, as far as the share goes."""
+        file, first, whole = self._pieces[start >> _OFFSET]
+        at = start & _MASK
+        return os.pread(self._scratch.descriptors[file], min(size, whole - at), first + at)
 
 
 class Changelog:
