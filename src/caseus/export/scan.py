@@ -27,7 +27,8 @@ class Scan:
     """The lines of a list that can be used, in their order, by numbers from 0.
 
     `starts`, `sizes`: where they are. `stamps`: when they were uploaded, in Unix seconds, 0 if that is not told.
-    `texts`: 16 bytes each, which tell their texts apart. `counts`, `blocks`: as `Noted` has them. `lines`: project to
+    `texts`: 16 bytes each, which tell their texts apart. `before`: their numbers in the list of the last run, as far as
+    that is remembered, else NEW. `counts`, `blocks`: as `Noted` has them. `lines`: project to
     the numbers of its lines. `digests`: project to 16 bytes that change with its lines, but not with their order;
     `meanings`: that change with what they say, however it is written, where this was asked for.
     """
@@ -35,6 +36,7 @@ class Scan:
     def __init__(self, spool: Spool, decode: Decode) -> None:
         self.spool, self.decode = spool, decode
         self.starts, self.sizes, self.stamps, self.counts = array("Q"), array("I"), array("q"), array("I")
+        self.before = array("i")
         self.texts = self.blocks = b""
         self.lines: dict[str, array[int]] = {}
         self.digests: dict[str, bytes] = {}
@@ -133,6 +135,7 @@ class _Joiner:
             stop, counts = line + part.length, split(part.length)
             self._append(own, look.owners[line:stop], look.starts[line:stop], look.sizes[line:stop])
             self._found.stamps += look.stamps[line:stop]
+            self._found.before += array("i", [NEW]) * part.length
             self._found.counts.extend(counts)
             self._texts += look.texts[line * DIGEST : stop * DIGEST]
             self._blocks += look.blocks[block * DIGEST : (block + len(counts)) * DIGEST]
@@ -147,6 +150,7 @@ class _Joiner:
         starts.pop()
         self._append(self._known, memory.owners[begin:end], starts, sizes)
         self._found.stamps += memory.stamps[begin:end]
+        self._found.before.extend(range(begin, end))
         self._found.counts += memory.counts[first:behind]
         self._texts += memory.texts[begin * DIGEST : end * DIGEST]
         self._blocks += memory.blocks[first * DIGEST : behind * DIGEST]

@@ -39,8 +39,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """`pages` and `lists`: digests of the options that these depend on. `kind`: of the list, "" where not all of it was
     written here.
 
-    `packages`: the signature of `packages.json`. `keys`: of the lists that were written; `changelog`: digests of the
-    texts of its rows' lines, one after the other. `files`: those of packages too. `compress`: the forms of every page.
+    `packages`: the signature of `packages.json`. `keys`: of the lists that were written; `changelog`: numbers of
+    its rows' lines. `files`: those of packages too. `compress`: the forms of every page.
     """
 
     format: int = _FORMAT
