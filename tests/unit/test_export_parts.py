@@ -178,6 +178,10 @@ def fails(number: int) -> int:
 def test_helpers_give_what_one_would() -> None:
     assert workers.run(4, range(100), lambda number: number * 2) == [number * 2 for number in range(100)]
     assert workers.run(4, [], fails) == []
+    with workers.settled():
+        workers.run(4, range(100), str)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_an_error_of_a_helper_is_the_callers() -> None:

@@ -10,10 +10,10 @@ import math
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Final, cast
 
-from caseus.export import workers
 from caseus.export.build import Built
 from caseus.export.classic import changelog_frame, changelog_rows
 from caseus.export.entries import owner
@@ -22,17 +22,18 @@ from caseus.export.options import Options
 from caseus.export.scan import Scan
 from caseus.export.scratch import Piece, Scratch
 from caseus.export.target import Target
-from caseus.export.writing import Counts, Writer, total
+from caseus.export.writing import Counts, Writer
 
 PAGE_ENTRIES: Final = 5000
 """Rows of one page."""
 
-_FEW: Final = 4  # pages that are made in the time in which a helper starts
 _OFFSET: Final = 40  # bits of a place that tell where in its share it is
 _MASK: Final = (1 << _OFFSET) - 1
 _WINDOW: Final = 16 << 10  # about as much of a share as a page has of it
 _NOWHERE: Final = (0, 0, b"")
 _ROW: Final = b"<tr><td>"
+
+Task = Callable[[], tuple[bytes, Counts]]
 
 
 class Rows:
@@ -79,7 +80,7 @@ class Rows:
 
 
 class Changelog:
-    """`known`: what `write` gave in the last run, as far as its pages are there, and its list is remembered."""
+    """`known`: what its tasks gave in the last run, as far as its pages are there, and its list is remembered."""
 
     def __init__(self, scan: Scan, rows: Rows, options: Options, known: bytes | None) -> None:
         self._scan, self._rows, self._options = scan, rows, options
@@ -97,22 +98,20 @@ class Changelog:
     def keys(self) -> list[str]:
         return [_key(number) for number in range(1, self._count + 1)]
 
-    def write(self, new_writer: Callable[[], Writer], jobs: int) -> tuple[bytes, Counts]:
-        """Numbers of the files' lines, the newest first, as an array."""
+    def tasks(self, new_writer: Callable[[], Writer]) -> list[Task]:
+        """Of each page one, in their order, which gives the numbers of its files' lines as an array."""
+        return [partial(self._write, number, new_writer) for number in range(1, self._count + 1)]
 
-        def page(number: int) -> tuple[bytes, Counts]:
-            places, writer = _of_page(self._newest, number), new_writer()
-            lines = array("i", map(self._rows.lines.__getitem__, places))
-            before = array("i", map(self._scan.before.__getitem__, lines))
-            known = _of_page(self._known, number)
-            if before == known and self._count == self._known_pages:
-                return lines.tobytes(), Counts(kept=1 + len(self._options.compress))
-            rows = self._rows_at(places, before, self._old_rows(number, known, writer.target))
-            writer.put(_key(number), _page(changelog_frame(number, self._count, self._options), rows))
-            return lines.tobytes(), writer.counts
-
-        made = workers.run(jobs if self._count > _FEW else 1, range(1, self._count + 1), page)
-        return b"".join([told for told, _ in made]), total([counts for _, counts in made])
+    def _write(self, number: int, new_writer: Callable[[], Writer]) -> tuple[bytes, Counts]:
+        places, writer = _of_page(self._newest, number), new_writer()
+        lines = array("i", map(self._rows.lines.__getitem__, places))
+        before = array("i", map(self._scan.before.__getitem__, lines))
+        known = _of_page(self._known, number)
+        if before == known and self._count == self._known_pages:
+            return lines.tobytes(), Counts(kept=1 + len(self._options.compress))
+        rows = self._rows_at(places, before, self._old_rows(number, known, writer.target))
+        writer.put(_key(number), _page(changelog_frame(number, self._count, self._options), rows))
+        return lines.tobytes(), writer.counts
 
     def _rows_at(self, places: Sequence[int], before: Iterable[int], old: Mapping[int, bytes]) -> Iterable[bytes]:
         """`before`: numbers that the lines of the files had, of which `old` has rows."""

@@ -58,7 +58,7 @@ def export(
     options.check()
     jobs = jobs or workers.most_jobs()
     generated = moment(clock()) if options.timestamp else None
-    with ExitStack() as stack:
+    with workers.settled(), ExitStack() as stack:
         lines = stack.enter_context(source.lines())
         place = stack.enter_context(opened(target, sync=sync))
         run = Run(place.target, options, jobs=jobs, generated=generated, path_of=source.path)

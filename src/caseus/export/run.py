@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Final, NamedTuple
 
 from caseus.export import workers
 from caseus.export.build import Builder, Built, Past
-from caseus.export.changelog import Changelog, Rows
+from caseus.export.changelog import Changelog, Rows, Task
 from caseus.export.entries import decode_json
 from caseus.export.files import PathOf
 from caseus.export.lists import PACKAGES, Lists, write_packages
@@ -37,6 +38,7 @@ from caseus.export.writing import Counts, Writer, plain_names, total
 
 _SHARES_A_JOB: Final = 32
 _LEAST_SHARE: Final = 100  # files
+_FEW: Final = 5  # lists that are made in the time in which a helper starts
 _CHANGELOG: Final = re.compile(r"page[0-9]+\.html\Z").match
 
 
@@ -125,16 +127,18 @@ class Run:
             changelog = Changelog(found, Rows(built, rows), self._options, self._changelog)
             counts = [each.counts for each in built]
             lists.names([name for name, _ in listed])
-            told = None
+            tasks: list[Task] = [
+                partial(write_packages, self._target, [piece for each in built for piece in each.lines], lines)
+            ]
             if self._options.changelog:
-                told, count = lists.changelog(changelog, self._jobs)
-                counts.append(count)
+                tasks += lists.changelog(changelog)
+            done = workers.run(self._jobs if len(tasks) > _FEW else 1, tasks, lambda task: task())
+            counts += [count for _, count in done]
+            told = b"".join([told for told, _ in done]) if self._options.changelog else None
             if self._options.rss:
                 lists.feeds(found, changelog.lines())
             lists.home(listed, sum(project.files for project in projects.values()))
             lists.extras()
-            is_new = write_packages(self._target, [piece for each in built for piece in each.lines], lines)
-            counts.append(Counts(written=1) if is_new else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
         self._remember(found, kind, projects, plan, lists.keys, told)
