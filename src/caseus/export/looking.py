@@ -71,12 +71,13 @@ class Looker:
 
     def look(self) -> Look:
         data, start, sizes, number_of = self._data, self._start, self._sizes, int.from_bytes
+        digests, find, read, numbered = self._digests, self._data.find, self._read, self._number
         heads = self._memory.heads if self._memory is not None else {}
         starts, stamps, owners = array("Q"), array("q"), array("I")
         texts: list[bytes] = []
         at = part = height = 0  # `part`: where those lines began that follow each other until now
         while at < len(data):
-            stop = data.find(b"\n", at) + 1 or len(data)
+            stop = find(b"\n", at) + 1 or len(data)
             height += 1
             text = data[at:stop].strip()
             digest = blake2b(text, digest_size=DIGEST).digest()
@@ -84,10 +85,10 @@ class Looker:
                 height += data.count(b"\n", stop, at + size)
                 part = at = at + size
                 continue
-            name, stamp = self._read(height, text) if text else ("", 0)
+            name, stamp = read(height, text) if text else ("", 0)
             if name:
-                number = self._number(name)
-                self._digests[number] += number_of(digest, "little")  # a sum: their order does not matter
+                number = numbered(name)
+                digests[number] += number_of(digest, "little")  # a sum: their order does not matter
                 starts.append(start + at)
                 sizes.append(stop - at)
                 stamps.append(stamp)
@@ -99,7 +100,7 @@ class Looker:
             at = stop
         self._end(part, at)
         arrays = (starts, sizes, stamps, b"".join(texts), owners, b"".join(self._blocks))
-        rest = (list(self._numbers), self._digests, self._meanings, self._faults, self._bad)
+        rest = (list(self._numbers), digests, self._meanings, self._faults, self._bad)
         return Look(height, self._parts, *arrays, *rest)
 
     def _known(self, block: int, part: int, at: int) -> int:

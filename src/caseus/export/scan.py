@@ -18,7 +18,8 @@ from caseus.export.spool import Spool
 
 _LEAST_PIECE: Final = 128 << 10
 _MOST_PIECE: Final = 4 << 20
-_PIECES: Final = 32
+_HOT_PIECE: Final = 512 << 10  # what is just digested is near the processor still when it is read
+_PIECES_A_JOB: Final = 8
 _MASK: Final = (1 << 8 * DIGEST) - 1
 _NOTHING: Final = Memory(Noted(), (), ())
 
@@ -81,7 +82,9 @@ class Seen:
 def look(spool: Spool, decode: Decode, jobs: int, memory: Memory | None = None, *, meanings: bool = False) -> Seen:
     """`memory` is of lines of the same kind, read by the same rules. Unavailable."""
     known = None if meanings else memory  # it does not tell what lines mean
-    size = min(max(spool.size // _PIECES, _LEAST_PIECE), _MOST_PIECE)
+    size = min(
+        max(spool.size // (jobs * _PIECES_A_JOB) + 1, _LEAST_PIECE), _MOST_PIECE if known is None else _HOT_PIECE
+    )
     pieces = spool.pieces(max(size, spool.size // 2000), known.begin if known is not None else None)
     looks = workers.run(
         jobs, pieces, lambda piece: Looker(spool.read(*piece), piece[0], decode, known, meant=meanings).look()

@@ -14,6 +14,7 @@ from caseus.export.scratch import temporary
 
 _CHUNK: Final = 1 << 20
 _LINE: Final = 1 << 16  # where the end of one is looked for
+_NEAR: Final = 1 << 13
 
 
 class Spool:
@@ -59,7 +60,7 @@ class Spool:
         while start < self.size:
             stop = self._line_end(min(start + size, self.size))
             if begin is not None:
-                stop += begin(self.read(stop, min(stop + _LINE, self.size)))
+                stop += begin(self.read(stop, min(stop + _NEAR, self.size)))
             found.append((start, stop))
             start = stop
         return found
