@@ -70,6 +70,7 @@ def export(
         if done is not None:
             return done
         found = seen.scan()
+        del seen  # it is as large
         refuse_bad(found, skip_invalid=skip_invalid)
         before = scan(old.spool, old.decode, jobs, meanings=True) if old is not None else None
         plan = run.plan(found, before)

@@ -129,7 +129,7 @@ class _Joiner:
         return found
 
     def _take(self, look: Look) -> None:
-        own = [self._lines.setdefault(name, array("I")) for name in look.names]
+        own = [self._lines.get(name) or self._lines.setdefault(name, array("I")) for name in look.names]
         line = block = 0
         for part in look.parts:
             if part.block != NEW:
