@@ -137,17 +137,6 @@ def test_pieces_end_where_lines_end(parts: list[str], size: int) -> None:
     assert all(spool.read(stop - 1, stop) == b"\n" for _, stop in pieces[:-1])
 
 
-def test_a_digest_is_that_of_any_number_of_processes(tmp_path: Path) -> None:
-    path = tmp_path / "list"
-    path.write_bytes(os.urandom(9 << 20))
-    with path.open("rb") as file:
-        digests = {Spool(file).digest(jobs) for jobs in (1, 3)}
-    assert digests == {Spool(io.BytesIO(path.read_bytes())).digest(1)}
-    path.write_bytes(path.read_bytes()[:-1] + b"\n")
-    with path.open("rb") as file:
-        assert Spool(file).digest(2) not in digests
-
-
 @pytest.mark.parametrize("data", [b"", b"foo-1.0.zip\nbar-1.0.zip\n", b"bar-1.0.zip\n"])
 def test_a_list_that_changes_while_it_is_read_is_no_list(tmp_path: Path, data: bytes) -> None:
     path = write_list(tmp_path / "list", ["foo-1.0.zip"])
@@ -189,6 +178,10 @@ def fails(number: int) -> int:
 def test_helpers_give_what_one_would() -> None:
     assert workers.run(4, range(100), lambda number: number * 2) == [number * 2 for number in range(100)]
     assert workers.run(4, [], fails) == []
+    with workers.settled():
+        workers.run(4, range(100), str)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_an_error_of_a_helper_is_the_callers() -> None:

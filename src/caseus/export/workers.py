@@ -9,7 +9,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 from caseus.errors import Unavailable
@@ -20,6 +20,7 @@ R = TypeVar("R")
 _Error = tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]
 _NUMBER = struct.Struct("<I")
 _number = 0
+_ending: list[int] = []  # helpers that gave all they had
 _MOST_TASKS = 4096  # of 4 bytes each: they fit into a pipe of 64 KiB that nobody reads yet
 
 
@@ -65,8 +66,18 @@ def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R]) -> list[R]:
         os.close(numbers)
         for helper in helpers:
             os.close(helper.results)
-            os.waitpid(helper.pid, 0)
+            _ending.append(helper.pid)
     return [found[number] for number in range(len(tasks))]
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Helpers of what runs in it are gone behind it, as `run` does not wait for the end of theirs."""
+    try:
+        yield
+    finally:
+        while _ending:
+            os.waitpid(_ending.pop(), 0)
 
 
 class _Helper(NamedTuple):
