@@ -8,15 +8,16 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from caseus.catalog import Catalog, Changes, Claim, ClaimState, HostedFile, UpstreamPage, schema
-from caseus.catalog.locks import exclusive
+from caseus.catalog import Catalog, Changes, Claim, ClaimState, HostedFile, UpstreamPage, schema, writer
+from caseus.catalog.locks import Lock, exclusive
 from caseus.errors import Busy, Conflict, Invalid, NotFound, Unavailable
 from caseus.model import File, Validity
 
@@ -326,6 +327,51 @@ def test_a_failing_job_leaves_no_trace_and_its_neighbours_are_kept(catalog: Cata
     with pytest.raises(RuntimeError):
         failed.result()
     assert catalog.serial() == 0 and list(catalog.journal()) == [] and catalog.knows(MAIN, "acme")
+
+
+def test_what_is_prepared_in_the_writers_thread_goes_into_its_next_transaction(catalog: Catalog) -> None:
+    release, ran = threading.Event(), []
+    first = catalog.writer.submit(lambda transaction: release.wait(10))
+    jobs: list[Future[object]] = []
+
+    def prepare() -> None:
+        ran.append(threading.current_thread().name)
+        jobs.append(catalog.writer.submit(lambda transaction: transaction))
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    failed = catalog.writer.prepare(fail)
+    given_up = catalog.writer.prepare(prepare)
+    assert given_up.cancel()
+    prepared = [catalog.writer.prepare(prepare) for _ in range(3)]
+    release.set()
+    assert first.result()
+    with pytest.raises(RuntimeError):
+        failed.result()
+    for done in prepared:
+        done.result()
+    assert ran == ["caseus-writer"] * 3 and len({id(job.result()) for job in jobs}) == 1
+
+
+def test_what_is_prepared_has_waited_since_it_was_handed_over(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the writer, and then for the lock, does not wait for two time limits."""
+    now, jobs, limits, held = Clock(), [], [], Lock.held
+
+    def prepare() -> None:
+        now.now += 5
+        jobs.append(catalog.writer.submit(lambda transaction: 1))
+
+    def recorded(self: Lock, *, timeout: float = 10.0) -> AbstractContextManager[None]:
+        limits.append(timeout)
+        return held(self, timeout=timeout)
+
+    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=now))
+    monkeypatch.setattr(Lock, "held", recorded)
+    catalog.writer.prepare(prepare).result()
+    assert jobs[0].result() == 1 and limits[0] == writer._PATIENCE - 5
 
 
 def test_a_change_is_seen_by_another_open_catalog_at_once(catalog: Catalog, tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ class _Unsynced(Exception):
         self.reason, self.placed = reason, placed
 
 
+class _Work(NamedTuple):
+    """What is to be done before the next transaction; `since`: monotonic seconds."""
+
+    act: Callable[[], object]
+    future: Future[None]
+    since: float
+
+
 class _Waiting(NamedTuple):
     """A job in the queue; `since`: monotonic seconds."""
 
@@ -77,7 +85,7 @@ class Writer:
 
     def __init__(self, path: Path, lock: Path, serial: SerialFile, clock: Callable[[], float]) -> None:
         self._path, self._lock, self._serial, self._clock = path, Lock(lock), serial, clock
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Waiting | _Work | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._pragmas: dict[str, str] = {}
         self.after_commit: Callable[[Changes], None] | None = None
@@ -86,6 +94,7 @@ class Writer:
         self._unsettled = 1  # something may have been left by who was here before
         self._checkpointed = 0
         self._closed = False
+        self._work: _Work | None = None
         self._thread = threading.Thread(target=self._run, name="caseus-writer", daemon=True)
         self._thread.start()
 
@@ -94,7 +103,19 @@ class Writer:
         if self._closed:
             raise Unavailable("the catalog is closed", kind="local")
         future: Future[T] = Future()
-        self._queue.put(_Waiting(job, future, time.monotonic(), durable))
+        work = self._work if threading.current_thread() is self._thread else None
+        self._queue.put(_Waiting(job, future, time.monotonic() if work is None else work.since, durable))
+        return future
+
+    def prepare(self, act: Callable[[], object]) -> Future[None]:
+        """Do it in the writer's thread, outside of its transactions; what it submits is in the next one.
+
+        For what takes little more than to hand it to another thread, and never waits for the writer.
+        """
+        if self._closed:
+            raise Unavailable("the catalog is closed", kind="local")
+        future: Future[None] = Future()
+        self._queue.put(_Work(act, future, time.monotonic()))
         return future
 
     def write(self, job: Callable[[Transaction], T]) -> T:
@@ -124,16 +145,31 @@ class Writer:
 
     def _next_group(self) -> tuple[list[_Waiting], bool]:
         group: list[_Waiting] = []
+        while len(group) < _GROUP and not (group and self._queue.empty()):
+            try:
+                waiting = self._queue.get(timeout=_SETTLE if self._unsettled else _IDLE)
+            except queue.Empty:
+                break
+            if waiting is None:
+                return group, False
+            if isinstance(waiting, _Work):
+                self._do(waiting)
+            else:
+                group.append(waiting)
+        return group, True
+
+    def _do(self, work: _Work) -> None:
+        if not work.future.set_running_or_notify_cancel():
+            return
+        self._work = work
         try:
-            waiting = self._queue.get(timeout=_SETTLE if self._unsettled else _IDLE)
-        except queue.Empty:
-            return group, True
-        while waiting is not None:
-            group.append(waiting)
-            if len(group) == _GROUP or self._queue.empty():
-                return group, True
-            waiting = self._queue.get()
-        return group, False
+            work.act()
+        except BaseException as error:
+            work.future.set_exception(error)
+        else:
+            work.future.set_result(None)
+        finally:
+            self._work = None
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         outcomes: _Outcomes = []
