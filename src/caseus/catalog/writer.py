@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -80,7 +81,8 @@ class Writer:
     """Takes jobs from any thread; each is durable, and seen by every process, when its future is done.
 
     `after_commit` is called with what changed, before anybody is answered, and `settle` when there is time, both under
-    the lock of all processes; `settle` tells whether there is more to do.
+    the lock of all processes; `settle` tells whether there is more to do. `during` lasts for each transaction with what
+    comes after its commit.
     """
 
     def __init__(self, path: Path, lock: Path, serial: SerialFile, clock: Callable[[], float]) -> None:
@@ -90,6 +92,7 @@ class Writer:
         self._pragmas: dict[str, str] = {}
         self.after_commit: Callable[[Changes], None] | None = None
         self.settle: Callable[[], bool] | None = None
+        self.during: Callable[[], AbstractContextManager[None]] = nullcontext
         self.idle: Callable[[Transaction], None] | None = None
         self._unsettled = 1  # something may have been left by who was here before
         self._checkpointed = 0
@@ -177,7 +180,7 @@ class Writer:
         # written when nobody waits can wait for the next time.
         deadline = min((waiting.since + _PATIENCE for waiting in group), default=time.monotonic())
         try:
-            with self._lock.held(timeout=_left(deadline)):
+            with self._lock.held(timeout=_left(deadline)), self.during():
                 self._transact_what_is_sound(self._connected(_left(deadline)), group, outcomes)
         except BaseException as error:
             failure = unwritable(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
