@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
@@ -352,6 +352,25 @@ def test_what_is_prepared_in_the_writers_thread_goes_into_its_next_transaction(c
     for done in prepared:
         done.result()
     assert ran == ["caseus-writer"] * 3 and len({id(job.result()) for job in jobs}) == 1
+
+
+def test_while_the_disk_is_busy_what_waits_is_prepared(catalog: Catalog) -> None:
+    """One by one, until there is nothing more; a job that waits goes into the transaction after this one, in order."""
+    order: list[str] = []
+
+    class Store:
+        def sync(self, keys: Iterable[str], *, beside: bool, meanwhile: Callable[[], bool]) -> None:
+            done = [catalog.writer.prepare(lambda: order.append("prepared"))]
+            jobs.append(catalog.writer.submit(lambda transaction: order.append("job")))
+            done.append(catalog.writer.prepare(lambda: order.append("prepared")))
+            assert meanwhile() and meanwhile() and meanwhile() and not meanwhile()
+            assert all(each.done() for each in done) and order == ["prepared", "prepared"]
+            order.append("synced")
+
+    jobs: list[Future[None]] = []
+    catalog.writer.submit(lambda transaction: transaction.place(Store(), ["key"], beside=False)).result()
+    jobs[0].result()
+    assert order == ["prepared", "prepared", "synced", "job"]
 
 
 def test_what_is_prepared_has_waited_since_it_was_handed_over(

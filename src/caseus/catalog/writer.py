@@ -12,6 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
@@ -98,6 +99,7 @@ class Writer:
         self._checkpointed = 0
         self._closed = False
         self._work: _Work | None = None
+        self._ahead: deque[_Waiting | None] = deque()  # taken from the queue while the disk was waited for
         self._thread = threading.Thread(target=self._run, name="caseus-writer", daemon=True)
         self._thread.start()
 
@@ -148,9 +150,10 @@ class Writer:
 
     def _next_group(self) -> tuple[list[_Waiting], bool]:
         group: list[_Waiting] = []
-        while len(group) < _GROUP and not (group and self._queue.empty()):
+        while len(group) < _GROUP and not (group and not self._ahead and self._queue.empty()):
+            waiting: _Waiting | _Work | None
             try:
-                waiting = self._queue.get(timeout=_SETTLE if self._unsettled else _IDLE)
+                waiting = self._ahead.popleft() if self._ahead else self._queue.get(timeout=self._pause())
             except queue.Empty:
                 break
             if waiting is None:
@@ -160,6 +163,21 @@ class Writer:
             else:
                 group.append(waiting)
         return group, True
+
+    def _pause(self) -> float:
+        return _SETTLE if self._unsettled else _IDLE
+
+    def _look_ahead(self) -> bool:
+        """Something that waits is prepared while the disk is busy with this transaction; whether there was any."""
+        try:
+            waiting = self._queue.get_nowait()
+        except queue.Empty:
+            return False
+        if isinstance(waiting, _Work):
+            self._do(waiting)
+        else:
+            self._ahead.append(waiting)
+        return True
 
     def _do(self, work: _Work) -> None:
         if not work.future.set_running_or_notify_cancel():
@@ -245,7 +263,7 @@ class Writer:
                 if transaction.placed is not before:
                     placed.append(waiting)
             try:
-                transaction.sync()
+                transaction.sync(self._look_ahead)
             except (CaseusError, OSError) as error:
                 raise _Unsynced(error, placed) from error
             if self.idle is not None:

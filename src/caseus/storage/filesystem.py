@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from functools import partial
@@ -89,9 +89,11 @@ class FilesystemStorage:
                 finally:
                     os.close(fd)
 
-    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
+    def sync(
+        self, keys: Iterable[str], *, beside: bool = False, meanwhile: Callable[[], bool] = durability.nothing
+    ) -> None:
         with told("write a file"):
-            sync_keys(self._folders, keys, beside=beside)
+            sync_keys(self._folders, keys, beside=beside, meanwhile=meanwhile)
 
     def replace(self, key: str, source: BinaryIO, *, durable: bool = True) -> None:
         own_segments(key)

@@ -30,8 +30,16 @@ T = TypeVar("T")
 
 
 class Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | bytearray, /) -> None: ...
     def hexdigest(self) -> str: ...
+
+
+def hashes_of(data: bytearray) -> dict[str, Hash]:
+    """Of what was written so far."""
+    hashes = new_hashes()
+    for digest in hashes.values():
+        digest.update(data)
+    return hashes
 
 
 def new_hashes() -> dict[str, Hash]:
@@ -78,12 +86,12 @@ def link_new(folders: Folders, key: str, fd: int, link: Callable[[Folder, str], 
     in_folder(folders, key, link_or_compare)
 
 
-def sync_keys(folders: Folders, keys: Iterable[str], *, beside: bool = False) -> None:
+def sync_keys(folders: Folders, keys: Iterable[str], *, beside: bool, meanwhile: Callable[[], bool]) -> None:
     """Makes durable what the keys hold now, whoever wrote it, and their names. What is absent is passed over.
 
     `beside`: the folders themselves are durable, as something that is lies in them.
 
-    All are on their way to the disk before the first is waited for, so that they share a commit of its journal.
+    All are on their way to the disk together, so that they share a commit of its journal.
     """
     names: dict[tuple[str, ...], list[str]] = {}
     for key in keys:
@@ -91,11 +99,16 @@ def sync_keys(folders: Folders, keys: Iterable[str], *, beside: bool = False) ->
         names.setdefault(tuple(above), []).append(name)
     left = list(names.items())
     while left:
-        _sync_folders(folders, left[:_FOLDERS_AT_ONCE], beside=beside)
+        _sync_folders(folders, left[:_FOLDERS_AT_ONCE], beside, meanwhile)
         del left[:_FOLDERS_AT_ONCE]
 
 
-def _sync_folders(folders: Folders, wanted: Iterable[tuple[tuple[str, ...], Iterable[str]]], *, beside: bool) -> None:
+def _sync_folders(
+    folders: Folders,
+    wanted: Iterable[tuple[tuple[str, ...], Iterable[str]]],
+    beside: bool,
+    meanwhile: Callable[[], bool],
+) -> None:
     with ExitStack() as stack:
         opened: dict[tuple[str, ...], int] = {}
         files: list[int] = []
@@ -112,9 +125,7 @@ def _sync_folders(folders: Folders, wanted: Iterable[tuple[tuple[str, ...], Iter
                     if fd is not None:
                         stack.callback(os.close, fd)
                         files.append(fd)
-        for fd in files:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # Linux: starts to write, and does not wait
-        durability.sync_all([*files, *opened.values()])
+        durability.sync_all([*files, *opened.values()], meanwhile)
 
 
 def same_bytes(fd: int, name: str, folder: Folder) -> bool:
@@ -147,14 +158,15 @@ class FilesystemStaged:
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
-        self._hashes = new_hashes()
+        self._hashes: dict[str, Hash] | None = None
+        """None as long as all is in memory: of a sidecar nobody asks for digests."""
         self._digests: dict[str, str] | None = None
         self._size = 0
         self._time: float | None = None
         self._synced = False
         self._named = False
-        self._held: bytearray | None = bytearray()
-        """All that was written, as long as it is in memory."""
+        self._held = bytearray()
+        """All that was written, as long as it is in memory; also when the file has it too."""
         self._temporary: Temporary | None = None
 
     @property
@@ -164,22 +176,25 @@ class FilesystemStaged:
     @property
     def digests(self) -> dict[str, str]:
         if self._digests is None:
-            self._digests = {name: digest.hexdigest() for name, digest in self._hashes.items()}
+            hashes = self._hashes or hashes_of(self._held)
+            self._digests = {name: digest.hexdigest() for name, digest in hashes.items()}
         return dict(self._digests)
 
     def write(self, data: bytes, /) -> None:
-        if self._held is not None and len(self._held) + len(data) <= IN_MEMORY:
+        if self._temporary is None and len(self._held) + len(data) <= IN_MEMORY:
             self._held += data
         else:
             self._file().write(data)
-        for digest in self._hashes.values():
-            digest.update(data)
+            if self._hashes is None:
+                self._hashes, self._held = hashes_of(self._held), bytearray()
+            for digest in self._hashes.values():
+                digest.update(data)
         self._size += len(data)
         self._synced = False
         self._digests = None
 
     def reader(self) -> BinaryIO:
-        if self._held is not None:
+        if self._hashes is None:
             return io.BytesIO(self._held)
         with told("read a file"):
             return io.BufferedReader(_PositionalReader(os.dup(self._file().fd)))
@@ -224,9 +239,7 @@ class FilesystemStaged:
         """The file in `.incoming`, from now on with all that was written."""
         if self._temporary is None:
             self._temporary = Temporary(self._folders)
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._temporary.write(held)
+            self._temporary.write(self._held)
             if self._time is not None:
                 self._temporary.stamp(self._time)
         return self._temporary
