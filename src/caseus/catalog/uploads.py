@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, bindparam, delete, select
+from sqlalchemy import BindParameter, bindparam, delete, exists, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from caseus.catalog import holdings, schema, sql
@@ -33,6 +33,7 @@ _used = sql.Statement(
         select(_c.sha256).where(_claimed).scalar_subquery().label("claimed"),
         select(_c.owner).where(_claimed).scalar_subquery().label("owner"),
         select(_c.until).where(_claimed).scalar_subquery().label("until"),
+        exists().where(_f.tree == _tree, _f.project == _name).label("beside"),
     )
 )
 _claim = sql.Statement(select(schema.claims).where(_c.tree == _tree, _c.filename == _filename))
@@ -90,12 +91,12 @@ class Uploads(Database):
         """T1. Conflict (through the future) if other bytes, or a tombstone, have the name."""
 
         def job(transaction: Transaction) -> Claim:
-            taken = _taken(transaction, tree, filename, sha256, owner)
-            if taken is not None:
-                return taken
+            found = _look(transaction, tree, project, filename, sha256, owner)
+            if found.state is not ClaimState.MINE:
+                return found
             claim = {"tree": tree, "filename": filename, "project": project, "sha256": sha256, "owner": owner}
             transaction.execute(_set_claim, claim | {"until": transaction.now + LEASE})
-            return Claim(ClaimState.MINE, beside=holdings.has_files(transaction, tree, project))
+            return found
 
         return self.writer.submit(job, durable=False)  # after a power cut nobody is there who held it
 
@@ -138,12 +139,11 @@ class Uploads(Database):
         """
 
         def job(transaction: Transaction) -> Published:
-            taken = _taken(transaction, file.tree, file.filename, file.sha256)
-            if taken is not None:
-                return Published(taken, [])
-            beside = holdings.has_files(transaction, file.tree, file.project)
-            transaction.place(store, place(), beside=beside)
-            return Published(Claim(ClaimState.MINE), _put(transaction, file, displaces))
+            found = _look(transaction, file.tree, file.project, file.filename, file.sha256)
+            if found.state is not ClaimState.MINE:
+                return Published(found, [])
+            transaction.place(store, place(), beside=found.beside)
+            return Published(found, _put(transaction, file, displaces))
 
         return self.writer.submit(job)
 
@@ -166,9 +166,11 @@ def subject(file: HostedFile) -> dict[str, str]:
     return {"tree": file.tree, "project": file.project, "filename": file.filename, "sha256": file.sha256}
 
 
-def _taken(transaction: Transaction, tree: str, filename: str, sha256: str, owner: str | None = None) -> Claim | None:
-    """Who has the name already, None if nobody but `owner`. Conflict if it is used up."""
-    name = {"tree": tree, "filename": filename}
+def _look(
+    transaction: Transaction, tree: str, project: str, filename: str, sha256: str, owner: str | None = None
+) -> Claim:
+    """Who has the name already, MINE if nobody but `owner`. Conflict if it is used up."""
+    name = {"tree": tree, "name": project, "filename": filename}
     [used] = transaction.rows(_used, name)
     if used["published"] is not None:
         if used["published"] == sha256:
@@ -180,7 +182,7 @@ def _taken(transaction: Transaction, tree: str, filename: str, sha256: str, owne
         if used["until"] > transaction.now:
             return Claim(ClaimState.HELD, used["claimed"] == sha256, used["until"] - transaction.now)
         transaction.execute(_end_claim, name)  # it ran out: from now on its owner can't publish
-    return None
+    return Claim(ClaimState.MINE, beside=bool(used["beside"]))
 
 
 def _put(transaction: Transaction, file: HostedFile, displaces: Sequence[str]) -> list[str]:
