@@ -43,7 +43,8 @@ class Serving:
 
     def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
         """As `Engine.run`."""
-        sys.setswitchinterval(SWITCH_SECONDS)
+        if self._role.takes is None:  # who publishes holds up no pages, and loses time by each switch
+            sys.setswitchinterval(SWITCH_SECONDS)
         self._swap.site.catalog.watch_serial()
         with ExitStack() as stack:
             if not self._role.reads:
