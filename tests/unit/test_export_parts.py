@@ -22,13 +22,14 @@ from caseus.export import Options, PackageList, export, workers
 from caseus.export.entries import Entry, decode_json
 from caseus.export.filenames import guess
 from caseus.export.moments import moment
-from caseus.export.releases import Release, by_version, latest, ordered
+from caseus.export.releases import Release, by_version, latest, natural, ordered
 from caseus.export.scan import shares
 from caseus.export.spool import Spool
 from support.exported import write_list
 
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._]{0,8}[A-Za-z0-9])?", fullmatch=True)
 VERSIONS = st.from_regex(r"[0-9]{1,2}(\.[0-9]{1,2}){1,3}((a|b|rc)[0-9])?(\.post[0-9])?(\.dev[0-9])?", fullmatch=True)
+PLAIN = st.from_regex(r"[0-2](\.[0-2]){0,3}", fullmatch=True)
 
 
 # Filenames
@@ -92,6 +93,16 @@ def releases(*filenames: str, yanked: str = "") -> list[Release]:
         _, version = guess(filename)
         found.append(Release(version, Entry(filename=filename), yanked=filename in yanked.split()))
     return ordered(found)
+
+
+@given(st.lists(PLAIN, min_size=2, max_size=5, unique=True), st.sampled_from(["", "rc1", ".post1"]))
+def test_versions_that_are_numbers_are_ordered_as_packaging_orders_them(versions: list[str], ending: str) -> None:
+    versions[0] += ending  # with one that has more than numbers, all are compared by packaging
+    found = ordered(Release(version, Entry(filename=f"acme-{version}.zip")) for version in versions)
+    told = [(Version(release.version or ""), natural(release.entry.filename)) for release in found]
+    assert told == sorted(told)
+    finals = [version for version, _ in told if not version.is_prerelease]
+    assert Version(latest(by_version(found)) or "") == finals[-1]
 
 
 def test_order() -> None:

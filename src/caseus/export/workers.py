@@ -10,15 +10,21 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from caseus.errors import Unavailable
+
+try:
+    import _pickle as pickle  # what is in C of `pickle`, which takes three times as long to load
+except ImportError:
+    import pickle  # type: ignore[no-redef]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _Error = tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]
 _NUMBER = struct.Struct("<I")
+_PROTOCOL: Final = 5
 _number = 0
 _ending: list[int] = []  # helpers that gave all they had
 _MOST_TASKS = 4096  # of 4 bytes each: they fit into a pipe of 64 KiB that nobody reads yet
@@ -45,8 +51,6 @@ def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R]) -> list[R]:
     jobs = min(jobs, len(tasks))
     if jobs <= 1:
         return [work(task) for task in tasks]
-    import pickle  # noqa: F401  (once, for all)
-
     numbers, feed = os.pipe()
     helpers: list[_Helper] = []
     try:
@@ -104,10 +108,8 @@ def _start(numbers: int, tasks: Sequence[T], work: Callable[[T], R], others: Seq
             told = list(_take(numbers, tasks, work, parent)), None
         except BaseException as error:
             told = None, (type(error), error.args, error.__dict__)
-        import pickle
-
         with open(answer, "wb") as file:
-            pickle.dump(told, file, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(told, file, _PROTOCOL)
         code = 0
     finally:
         os._exit(code)
@@ -123,8 +125,6 @@ def _take(
 
 
 def _results(helper: _Helper) -> list[tuple[int, Any]]:
-    import pickle
-
     with open(helper.results, "rb", closefd=False) as file:
         try:
             results, error = pickle.load(file)  # noqa: S301  (our own child wrote it)
