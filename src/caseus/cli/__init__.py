@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from gc import disable as disable_gc  # `gc` here is a command
-from types import SimpleNamespace
 from typing import NoReturn
 
 from caseus.errors import CaseusError, Conflict, Denied, Invalid, NotFound
@@ -101,19 +100,13 @@ def _is_short(arguments: Sequence[str]) -> bool:
 def hurry() -> None:
     """For a process that has little to do, before anything of size is imported."""
     disable_gc()  # there are no cycles in what grows
-    stand_ins = {
+    if "msgspec" not in sys.modules and "typing_extensions" not in sys.modules:
         # Where there is no such module, msgspec takes the same from `typing`; it takes as long to load as msgspec.
-        "typing_extensions": None,
-        # All that `uuid` wants of it, which msgspec loads.
-        "platform": SimpleNamespace(system=lambda: os.uname().sysname),
-    }
-    if sys.modules.keys().isdisjoint({"msgspec", *stand_ins}):
-        sys.modules.update(stand_ins)  # type: ignore[arg-type]
+        sys.modules["typing_extensions"] = None  # type: ignore[assignment]
         try:
             import msgspec  # noqa: F401
         finally:
-            for name in stand_ins:
-                del sys.modules[name]
+            del sys.modules["typing_extensions"]
 
 
 @contextmanager
