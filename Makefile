@@ -10,8 +10,12 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 # Debian packages whose programs the tests run; installed by `make test-deps` where it is root.
 SYSTEM_PACKAGES := apache2-utils caddy curl e2fsprogs gnupg mount nginx-light openssl systemd util-linux wrk
 
+# The servers that caseus is compared with and taken over from: each has an environment of its own.
+PEERS := devpi dumb-pypi proxpi pypiserver simple-repository-server
+
 BIN := .venv/bin
-INSTALL := -m pip install --quiet --disable-pip-version-check
+QUIET := --quiet --disable-pip-version-check
+INSTALL := -m pip install $(QUIET)
 
 install: .venv/.installed
 
@@ -35,12 +39,12 @@ serve: install
 	.venv-clients/bin/python $(INSTALL) --require-hashes -r requirements-clients.txt
 	@touch $@
 
-.venv-peers/.installed: requirements-peers.txt | .venv/.installed
-	@test -x .venv-peers/bin/pip || $(BIN)/python -m venv .venv-peers
-	.venv-peers/bin/python $(INSTALL) --require-hashes -r requirements-peers.txt
+.venv-peers/%/.installed: requirements-peers/%.txt | .venv/.installed
+	@test -x .venv-peers/$*/bin/python || $(BIN)/python -m venv --without-pip .venv-peers/$*
+	$(BIN)/python -m pip --python .venv-peers/$*/bin/python install $(QUIET) --require-hashes -r $<
 	@touch $@
 
-test-deps: .venv/.developed .venv-clients/.installed .venv-peers/.installed
+test-deps: .venv/.developed .venv-clients/.installed $(PEERS:%=.venv-peers/%/.installed)
 	@missing=; for package in $(SYSTEM_PACKAGES); do \
 		dpkg -s "$$package" >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -z "$$missing" ]; then :; \
@@ -71,7 +75,8 @@ lock: .venv-clients/.installed
 	$(COMPILE) pyproject.toml requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 	$(COMPILE) --no-strip-extras requirements-clients.in -o requirements-clients.txt
-	$(COMPILE) --no-strip-extras requirements-peers.in -o requirements-peers.txt
+	for peer in $(PEERS); do \
+		$(COMPILE) --no-strip-extras requirements-peers/$$peer.in -o requirements-peers/$$peer.txt || exit; done
 
 # caseus beside nginx and other servers; writes docs/benchmarks.md. Some parts only: make bench ARGS="--quick --only reads"
 bench: test-deps

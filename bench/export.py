@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.results import Goal, Part, Row, Run, at_least, at_most, told, within
-from support.exported import DUMB_PYPI
+from support.peers import peer
 from support.server import clean_environment
 
 CASEUS = Path(sys.executable).parent / "caseus"
@@ -83,7 +83,7 @@ def measure(run: Run, folder: Path, count: int, rounds: int) -> Iterator[Row]:
     """All kinds of runs over a list of so many files."""
     lists = folder / f"{count}.json", folder / f"{count}-changed.json"
     write_lists(*lists, count)
-    tools = [Tool("dumb-pypi", [DUMB_PYPI], folder / "dumb-pypi"), _caseus(folder)]
+    tools = [Tool("dumb-pypi", [peer("dumb-pypi")], folder / "dumb-pypi"), _caseus(folder)]
     first, second = (("--package-list-json", path) for path in lists)
     after_first = ("--previous-package-list-json", lists[0])
     after_second = ("--previous-package-list-json", lists[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import shutil
@@ -22,10 +21,16 @@ from support.figures import machine
 from support.peers import peer
 
 _TEMPLATE = Template((Path(__file__).parent / "page.md").read_text())
-_PEERS = ("pypiserver", "proxpi", "gunicorn", "simple-repository-server", "devpi-server", "dumb-pypi")
-_ASK = (
-    "import json, sys; from importlib.metadata import version; print(json.dumps({n: version(n) for n in sys.argv[1:]}))"
-)
+_PEERS = {
+    "pypiserver": "pypi-server",
+    "proxpi": "gunicorn",
+    "gunicorn": "gunicorn",
+    "simple-repository-server": "simple-repository-server",
+    "devpi-server": "devpi-server",
+    "dumb-pypi": "dumb-pypi",
+}
+"""Distributions, each with a program of its environment."""
+_ASK = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
 
 
 def columns(rows: Iterable[Row]) -> list[str]:
@@ -101,8 +106,9 @@ def versions() -> dict[str, str]:
         "uv": _said(tool("uv"), "--version"),
     }
     found = {name: match[0] if (match := re.search(r"\d+(\.\d+)+", text)) else text for name, text in said.items()}
-    peers: dict[str, str] = json.loads(_said(peer("python"), "-c", _ASK, *_PEERS))
-    return found | peers
+    for name, program in _PEERS.items():
+        found[name] = _said(str(Path(peer(program)).with_name("python")), "-c", _ASK, name)
+    return found
 
 
 def _said(*command: str) -> str:

@@ -15,7 +15,7 @@ from support.workers import lines_to_all
 
 def rows(run: Run) -> Iterator[Row]:
     count, missed, times = 50 if run.quick else 300, 0, []
-    with caseus(run.folder / "data", workers=2) as (_, server):
+    with caseus(run.folder / "data", workers=3) as (_, server):
         login = ("__token__", server.token("admin"))
         run.tell(f"{count} uploads")
         with lines_to_all(server) as lines:
@@ -41,7 +41,7 @@ def rows(run: Run) -> Iterator[Row]:
 PART = Part(
     title="Seen by all workers",
     text="""\
-Of two workers one takes the upload. As soon as it is answered, the project's page is asked for over a kept connection
-to each worker; one of them did not take the upload.""",
+Of three workers one takes the uploads. As soon as one is answered, the project's page is asked for over a kept
+connection to each of the two others.""",
     rows=rows,
 )

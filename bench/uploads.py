@@ -56,7 +56,7 @@ class Way(NamedTuple):
 QUICK = Way(rounds=2, uploads=200)
 WAYS = (
     Way(),
-    Way("; caseus has two workers", rounds=2, workers=2),
+    Way("; caseus has two workers, of which one publishes", rounds=2, workers=2),
     Way("; 1,000 files are there before", rounds=2, stock=1000),
 )
 

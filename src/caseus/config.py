@@ -86,6 +86,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What is answered for may be lost in a power cut."""
 
     @property
+    def readers(self) -> int:
+        """How many workers listen. Of several the last one does not: it publishes, on connections that others hand
+        over. That can't be done in the middle of TLS, nor by the server for HTTP/2."""
+        return self.workers - (self.workers > 1 and self.tls_cert is None and not self.http2)
+
+    @property
     def binds(self) -> tuple[Bind, ...]:
         """Where to listen."""
         return self.bind or (TcpBind(self.host, self.port),)

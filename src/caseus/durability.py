@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,15 +28,22 @@ def sync(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
-def sync_all(descriptors: Sequence[int]) -> None:
+def nothing() -> bool:
+    """There is nothing to do meanwhile."""
+    return False
+
+
+def sync_all(descriptors: Sequence[int], meanwhile: Callable[[], bool] = nothing) -> None:
     """fsync(2) of each, at once: so they wait for one commit of the file system's journal, and not for one each.
 
-    Where the kernel does not do that, and where others do the same just now, one after the other.
+    Where the kernel does not do that, and where others do the same just now, one after the other. `meanwhile` may be
+    called while the disk is busy: it does some of what else there is to do, and tells whether there was any. It must
+    not raise.
     """
     if not _waits:
         return
     left = list(descriptors)
-    while len(left) > 1 and (done := _kernel.sync(left)):
+    while len(left) > 1 and (done := _kernel.sync(left, meanwhile)):
         del left[:done]
     for descriptor in left:
         sync(descriptor)
@@ -50,14 +57,14 @@ class _Kernel:
         self._aio: KernelAio | None = None
         self._process = 0
 
-    def sync(self, descriptors: Sequence[int]) -> int:
+    def sync(self, descriptors: Sequence[int], meanwhile: Callable[[], bool]) -> int:
         """How many of the first are durable. OSError."""
         if not self._lock.acquire(blocking=False):
             return 0
         try:
             if self._process != os.getpid():  # a fork does not take it along
                 self._process, self._aio = os.getpid(), _open()
-            return 0 if self._aio is None else self._aio.fsync(descriptors)
+            return 0 if self._aio is None else self._aio.fsync(descriptors, meanwhile)
         finally:
             self._lock.release()
 

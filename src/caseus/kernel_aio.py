@@ -11,7 +11,7 @@ import errno
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 MOST = 64
 """Descriptors of one call."""
@@ -70,10 +70,11 @@ class KernelAio:
         self._pointers = (ctypes.c_void_p * MOST)(*map(ctypes.addressof, self._requests))
         self._events = (_Event * MOST)()
 
-    def fsync(self, descriptors: Sequence[int]) -> int:
+    def fsync(self, descriptors: Sequence[int], meanwhile: Callable[[], bool]) -> int:
         """Wait for the first of them, at most `MOST`; how many. The kernel may take fewer, or none.
 
-        OSError if one of those can't be synced; all have ended then.
+        `meanwhile` does some of what else there is to do, and tells whether there was any; it must not raise. OSError
+        if a descriptor can't be synced; all have ended then.
         """
         wanted = descriptors[:MOST]
         for number, descriptor in enumerate(wanted):
@@ -82,8 +83,10 @@ class KernelAio:
         taken = max(0, int(self._call(self._submit, self._context, ctypes.c_long(len(wanted)), self._pointers)))
         left, failed = taken, 0
         while left:
-            wait = ctypes.c_long(left)
-            ended = self._call(self._getevents, self._context, wait, wait, self._events, None)
+            least = 0 if meanwhile() else left
+            ended = self._call(
+                self._getevents, self._context, ctypes.c_long(least), ctypes.c_long(left), self._events, None
+            )
             if ended < 0 and ctypes.get_errno() != errno.EINTR:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
             for event in self._events[: max(0, ended)]:

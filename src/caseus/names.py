@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from packaging.utils import (
@@ -96,6 +97,7 @@ def is_filename(word: str) -> bool:
     return word.endswith(KNOWN_EXTENSIONS)
 
 
+@lru_cache(1024)
 def parse_filename(filename: str) -> ParsedFilename:
     """Project, version and type of a wheel or sdist; Invalid for anything else (PEP 427, PEP 625, PEP 440)."""
     try:
@@ -108,6 +110,15 @@ def parse_filename(filename: str) -> ParsedFilename:
     except (InvalidWheelFilename, InvalidSdistFilename) as error:
         raise Invalid(f"invalid filename: {error}") from None
     raise Invalid(f"unknown kind of file: use one that ends in {', '.join(UPLOADABLE)}")
+
+
+@lru_cache(1024)
+def parse_version(text: str) -> Version | None:
+    """The version, None for what is none (PEP 440). An upload tells the same one many times."""
+    try:
+        return Version(text)
+    except ValueError:  # InvalidVersion, and Python's own limit of digits
+        return None
 
 
 def split_sidecar(filename: str) -> tuple[str, str]:

@@ -23,6 +23,9 @@ from caseus.storage import Staged, Storage, file_key
 SMALL = 1 << 20
 """Bytes of a file that is published in one transaction: to wait for so few keeps nobody else waiting for long."""
 
+QUICK = 64 << 10
+"""Bytes of an upload with its form that are checked in the writer's own thread: to wake another takes as long."""
+
 Outcome = Literal["published", "unchanged"]
 """Unchanged: the very bytes were published before."""
 

@@ -36,6 +36,10 @@ class Publisher:
         self.displaces = tuple(displaces)
         self._clock, self._sleep = clock, sleep
 
+    def prepare(self, act: Callable[[], object]) -> Future[None]:
+        """Do what begins a quick upload (`publication.QUICK`) in the thread that writes its facts."""
+        return self._catalog.writer.prepare(act)
+
     def stage(self) -> Staged:
         """Where an upload's bytes go while they arrive; the caller closes it."""
         return self._store.stage()

@@ -202,6 +202,7 @@ def _keep_lists(site: Site, lists: PackageLists) -> None:
     lists.catch_up(_LISTS_AT_START)
     site.catalog.writer.after_commit = partial(_committed, lists, site.proxies)
     site.catalog.writer.settle = lists.settle
+    site.catalog.writer.during = site.store.keeping_folders
 
 
 def _proxies(

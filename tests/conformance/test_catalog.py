@@ -7,16 +7,17 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from caseus.catalog import Catalog, Changes, Claim, ClaimState, HostedFile, UpstreamPage, schema
-from caseus.catalog.locks import exclusive
+from caseus.catalog import Catalog, Changes, Claim, ClaimState, HostedFile, UpstreamPage, schema, writer
+from caseus.catalog.locks import Lock, exclusive
 from caseus.errors import Busy, Conflict, Invalid, NotFound, Unavailable
 from caseus.model import File, Validity
 
@@ -326,6 +327,70 @@ def test_a_failing_job_leaves_no_trace_and_its_neighbours_are_kept(catalog: Cata
     with pytest.raises(RuntimeError):
         failed.result()
     assert catalog.serial() == 0 and list(catalog.journal()) == [] and catalog.knows(MAIN, "acme")
+
+
+def test_what_is_prepared_in_the_writers_thread_goes_into_its_next_transaction(catalog: Catalog) -> None:
+    release, ran = threading.Event(), []
+    first = catalog.writer.submit(lambda transaction: release.wait(10))
+    jobs: list[Future[object]] = []
+
+    def prepare() -> None:
+        ran.append(threading.current_thread().name)
+        jobs.append(catalog.writer.submit(lambda transaction: transaction))
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    failed = catalog.writer.prepare(fail)
+    given_up = catalog.writer.prepare(prepare)
+    assert given_up.cancel()
+    prepared = [catalog.writer.prepare(prepare) for _ in range(3)]
+    release.set()
+    assert first.result()
+    with pytest.raises(RuntimeError):
+        failed.result()
+    for done in prepared:
+        done.result()
+    assert ran == ["caseus-writer"] * 3 and len({id(job.result()) for job in jobs}) == 1
+
+
+def test_while_the_disk_is_busy_what_waits_is_prepared(catalog: Catalog) -> None:
+    """One by one, until there is nothing more; a job that waits goes into the transaction after this one, in order."""
+    order: list[str] = []
+
+    class Store:
+        def sync(self, keys: Iterable[str], *, beside: bool, meanwhile: Callable[[], bool]) -> None:
+            done = [catalog.writer.prepare(lambda: order.append("prepared"))]
+            jobs.append(catalog.writer.submit(lambda transaction: order.append("job")))
+            done.append(catalog.writer.prepare(lambda: order.append("prepared")))
+            assert meanwhile() and meanwhile() and meanwhile() and not meanwhile()
+            assert all(each.done() for each in done) and order == ["prepared", "prepared"]
+            order.append("synced")
+
+    jobs: list[Future[None]] = []
+    catalog.writer.submit(lambda transaction: transaction.place(Store(), ["key"], beside=False)).result()
+    jobs[0].result()
+    assert order == ["prepared", "prepared", "synced", "job"]
+
+
+def test_what_is_prepared_has_waited_since_it_was_handed_over(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the writer, and then for the lock, does not wait for two time limits."""
+    now, jobs, limits, held = Clock(), [], [], Lock.held
+
+    def prepare() -> None:
+        now.now += 5
+        jobs.append(catalog.writer.submit(lambda transaction: 1))
+
+    def recorded(self: Lock, *, timeout: float = 10.0) -> AbstractContextManager[None]:
+        limits.append(timeout)
+        return held(self, timeout=timeout)
+
+    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=now))
+    monkeypatch.setattr(Lock, "held", recorded)
+    catalog.writer.prepare(prepare).result()
+    assert jobs[0].result() == 1 and limits[0] == writer._PATIENCE - 5
 
 
 def test_a_change_is_seen_by_another_open_catalog_at_once(catalog: Catalog, tmp_path: Path) -> None:

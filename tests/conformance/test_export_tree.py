@@ -320,6 +320,19 @@ def test_bad_lines_are_told_by_their_numbers(tmp_path: Path) -> None:
     assert (report.files, report.bad) == (2, 8)
 
 
+def test_bad_lines_of_an_unchanged_list_are_told_in_each_run(run: Callable[..., Report], tmp_path: Path) -> None:
+    names = [*(f"foo-{number}.0.zip" for number in range(40)), "../foo-1.0.zip"]  # enough to be remembered in blocks
+    lines = [{"filename": name} for name in names]
+    first = run(lines, skip_invalid=True)
+    pages = read_tree(tmp_path / "tree")
+    again = run(lines, skip_invalid=True)
+    assert (again.files, again.written, again.bad) == (40, 0, 1)
+    assert again.faults == first.faults and again.faults[0].line == 41
+    with pytest.raises(Invalid, match="1 of the list's lines can't be used"):
+        run(lines)
+    assert read_tree(tmp_path / "tree") == pages
+
+
 def test_numbers_of_bad_lines_count_all_pieces_of_a_long_list(tmp_path: Path) -> None:
     names = [f"foo-{number}.0.zip" for number in range(60_000)]
     names[41_234] = "bad"

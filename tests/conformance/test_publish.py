@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -277,7 +278,7 @@ def test_bytes_that_the_disk_may_have_lost_are_sent_to_it_again(
     wheel, data = make_wheel("acme", "1.0", content=CONTENT[size])
     lost: list[str] = []
 
-    def fail(_: object, keys: Iterable[str], *, beside: bool) -> None:
+    def fail(_: object, keys: Iterable[str], *, beside: bool, **more: Any) -> None:
         lost.extend(keys)
         raise Unavailable("the store can't write a file: Input/output error", kind="local")
 
@@ -287,7 +288,7 @@ def test_bytes_that_the_disk_may_have_lost_are_sent_to_it_again(
             upload(publisher, wheel, data)
     assert lost == [f"{MAIN}/acme/{wheel}", f"{MAIN}/acme/{wheel}.metadata"]
     synced: list[list[str]] = []
-    monkeypatch.setattr(type(store), "sync", lambda _, keys, *, beside: synced.append(list(keys)))
+    monkeypatch.setattr(type(store), "sync", lambda _, keys, **more: synced.append(list(keys)))
     assert upload(publisher, wheel, data) == "published"
     assert synced == [lost] and read(local, wheel) == data
     if isinstance(store, FilesystemStorage):
@@ -303,9 +304,9 @@ def test_no_fact_is_written_before_its_bytes_are_durable(
     done: list[set[str]] = []
     sync = store.sync
 
-    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+    def watched_sync(keys: Iterable[str], *, beside: bool, **more: Any) -> None:
         found = set(keys)
-        sync(found, beside=beside)
+        sync(found, beside=beside, **more)
         assert catalog.hosted_files(MAIN, "acme") == []
         done.append({key.rpartition("/")[2] for key in found})
 
@@ -323,9 +324,9 @@ def test_uploads_that_wait_together_share_the_waits_for_the_disk_and_no_fault(
     synced: list[set[str]] = []
     sync = store.sync
 
-    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+    def watched_sync(keys: Iterable[str], *, beside: bool, **more: Any) -> None:
         found = set(keys)
-        sync(found, beside=beside)
+        sync(found, beside=beside, **more)
         synced.append({key.rpartition("/")[2] for key in found})
 
     monkeypatch.setattr(store, "sync", watched_sync)
@@ -509,9 +510,9 @@ def test_folders_are_synced_until_something_durable_lies_in_them(
     beside_something: list[bool] = []
     sync = store.sync
 
-    def watched_sync(keys: Iterable[str], *, beside: bool) -> None:
+    def watched_sync(keys: Iterable[str], *, beside: bool, **more: Any) -> None:
         beside_something.append(beside)
-        sync(keys, beside=beside)
+        sync(keys, beside=beside, **more)
 
     with monkeypatch.context() as broken:
         broken.setattr(type(store), "sync", lambda *_, **__: (_ for _ in ()).throw(OSError("lost")))

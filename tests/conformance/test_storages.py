@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,16 @@ class TestFilesystem(StorageConformance[FilesystemStorage]):
     def leftovers(self, storage: FilesystemStorage) -> list[str]:
         incoming = storage.root / ".incoming"
         return [path.name for path in incoming.iterdir()] if incoming.exists() else []
+
+
+class TestFilesystemKeepingFolders(TestFilesystem):
+    """As the catalog's writer uses it."""
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[FilesystemStorage]:
+        store = FilesystemStorage(tmp_path / "root")
+        with store.keeping_folders():
+            yield store
 
 
 class TestMemory(StorageConformance[MemoryStorage]):

@@ -79,7 +79,7 @@ class Steps:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def _install(self) -> None:
-        durability._kernel.sync = lambda descriptors: 0  # type: ignore[method-assign]  # each is a step
+        durability._kernel.sync = lambda descriptors, meanwhile: 0  # type: ignore[method-assign]  # each is a step
         for name in CALLS:
             setattr(os, name, self._wrapped(name, getattr(os, name)))
         steps, connect = self, sqlite3.connect

@@ -60,7 +60,7 @@ def committed(server: CaseusServer) -> int:
 
 def test_a_release_is_seen_by_every_worker_at_the_next_request(four: CaseusServer) -> None:
     with lines_to_all(four) as lines:
-        assert len(lines) == 4
+        assert len(lines) == 3 and four.publisher not in {line.worker for line in lines}
         for number in range(25):
             filename, data = make_wheel("acme", f"1.{number}")
             assert upload(four.url, filename, data, login=four.admin).status == 200
@@ -76,9 +76,11 @@ def test_tokens_are_revoked_in_every_worker(start_caseus: Start) -> None:
     server = start_caseus(flags=("--workers", "3", "--read", "users"))
     token = ("__token__", server.token("admin", "read"))
     with lines_to_all(server) as lines:
-        assert [line.status("/simple/", token) for line in lines] == [200] * 3
+        assert [line.status("/simple/", token) for line in lines] == [200] * 2
+        assert upload(server.url, *make_wheel("acme", "1.0"), login=token).status == 403
         assert server.cli("token", "revoke", token[1]).returncode == 0
-        assert [line.status("/simple/", token) for line in lines] == [401] * 3
+        assert [line.status("/simple/", token) for line in lines] == [401] * 2
+        assert upload(server.url, *make_wheel("acme", "1.0"), login=token).status == 401
 
 
 def test_real_clients(four: CaseusServer, tmp_path: Path) -> None:
@@ -97,17 +99,17 @@ def test_commands_and_logs_are_those_of_one_server(four: CaseusServer) -> None:
         info = json.loads(four.cli("info", "--json").stdout)
         assert info["in_use"] is True
         assert four.cli("verify").returncode == 0
-        assert metric(four, 'caseus_requests_total{status="404"}') == 4
+        assert metric(four, 'caseus_requests_total{status="404"}') == 3
     four.stop()
     entries = [json.loads(line) for line in four.log.splitlines() if line.startswith("{")]
     paths = {entry["path"] for entry in entries if entry["event"] == "request"}
-    assert {f"/simple/project-{number}/" for number in range(4)} <= paths
+    assert {f"/simple/project-{number}/" for number in range(3)} <= paths
     assert four.log.count("user `admin` was made") == 1
     assert json.loads(four.cli("info", "--json").stdout)["in_use"] is False
 
 
 def test_the_most_connections_are_shared_out(start_caseus: Start) -> None:
-    server = start_caseus(flags=("--workers", "2", "--max-clients", "4"))
+    server = start_caseus(flags=("--workers", "3", "--max-clients", "6"))
     connections = [Raw(server.port) for _ in range(20)]
     statuses = []
     for connection in connections:
@@ -169,17 +171,20 @@ def test_kill_9_under_load(four: CaseusServer) -> None:
     with lines_to_all(four) as lines:
         spared = {line.worker: (line, line.begin(f"/simple/slow/{SLOW[0]}")) for line in lines}
         digests = {worker: hashlib.sha256(answer.read(1 << 20)) for worker, (_, answer) in spared.items()}
-        victims = [lines[0].worker]
         with ThreadPoolExecutor(3) as pool:
             running = [pool.submit(publish_many, who) for who in range(3)]
             try:
-                for _ in range(4):
+                reader: int | None = lines[0].worker
+                for number in range(4):
                     so_far = len(acked)
                     until(lambda so_far=so_far: len(acked) >= so_far + 5)  # type: ignore[misc]
-                    os.kill(victims[-1], signal.SIGKILL)
-                    until(lambda: victims[-1] not in four.workers and len(four.workers) == 4)
-                    (new,) = set(four.workers) - set(spared)
-                    victims.append(new)
+                    publisher = four.publisher
+                    victim = publisher if number % 2 else reader
+                    assert victim is not None
+                    os.kill(victim, signal.SIGKILL)
+                    until(lambda gone=victim: gone not in four.workers and len(four.workers) == 4)  # type: ignore[misc]
+                    if victim == reader:
+                        (reader,) = set(four.workers) - set(spared) - {publisher}
             finally:
                 over.set()
             for each in running:
@@ -246,7 +251,7 @@ def test_a_worker_that_is_ended_by_hand_is_replaced(four: CaseusServer) -> None:
     os.kill(first, signal.SIGTERM)
     until(lambda: first not in four.workers and len(four.workers) == 4)
     with lines_to_all(four) as lines:
-        assert [line.status("/livez") for line in lines] == [200] * 4
+        assert [line.status("/livez") for line in lines] == [200] * 3
 
 
 # Ends

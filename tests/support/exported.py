@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from support.peers import peer
 from support.server import clean_environment, run_cli
 
-DUMB_PYPI = Path(__file__).parents[2] / ".venv-peers" / "bin" / "dumb-pypi"
 STATE = "caseus-export.state"
 
 Line = Mapping[str, Any]
@@ -41,11 +41,10 @@ def list_flag(lines: Sequence[Line | str]) -> str:
 
 def dumb_pypi(folder: Path, lines: Sequence[Line | str], *flags: str) -> Exported:
     """What dumb-pypi makes of the list, in `folder`/dumb-pypi."""
-    assert DUMB_PYPI.exists(), f"{DUMB_PYPI} is missing: run `make test-deps`"
     output = folder / "dumb-pypi"
     path = write_list(folder / "dumb-pypi.list", lines)
     done = subprocess.run(
-        [DUMB_PYPI, list_flag(lines), path, "--output-dir", output, "--packages-url", "../../pool/", *flags],
+        [peer("dumb-pypi"), list_flag(lines), path, "--output-dir", output, "--packages-url", "../../pool/", *flags],
         capture_output=True,
         text=True,
         env=clean_environment({"PYTHONWARNINGS": "ignore"}),

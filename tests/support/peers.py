@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PEERS = Path(__file__).parents[2] / ".venv-peers" / "bin"
+PEERS = Path(__file__).parents[2] / ".venv-peers"
 START_LIMIT = 120.0
 
 
 def peer(name: str) -> str:
-    """Path of a program; the test fails where it is missing."""
-    path = PEERS / name
-    assert path.exists(), f"{path} is missing: run `make test-deps`"
-    return str(path)
+    """Path of a program, which lies in the environment of one of them; the test fails where it is missing."""
+    found = sorted(PEERS.glob(f"*/bin/{name}"))
+    assert found, f"{name} is missing: run `make test-deps`"
+    return str(found[0])
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -118,6 +119,16 @@ class CaseusServer:
     def workers(self) -> list[int]:
         """The pids of its worker processes; none where it serves alone."""
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    @property
+    def publisher(self) -> int | None:
+        """The pid of the worker that publishes; None where each does, or while it is replaced."""
+        own = os.getpriority(os.PRIO_PROCESS, self.pid)
+        for pid in self.workers:
+            with suppress(ProcessLookupError):
+                if os.getpriority(os.PRIO_PROCESS, pid) > own:
+                    return pid
+        return None
 
     @property
     def admin(self) -> tuple[str, str]:

@@ -241,6 +241,12 @@ class ScriptedPublisher:
         self.staged.append(staged)
         return cast(Staged, staged)
 
+    def prepare(self, act: Callable[[], object]) -> Future[None]:
+        act()
+        future: Future[None] = Future()
+        future.set_result(None)
+        return future
+
     def begin(
         self, staged: WatchedStaged, form: Form, *, filename: str, signature: bytes | None, actor: str
     ) -> Future[Literal["published", "unchanged"]]:

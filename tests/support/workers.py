@@ -31,7 +31,7 @@ class Line:
         self._http.connect()
         self.port: int = self._http.sock.getsockname()[1]
         self.begin("/livez").read()  # from now on somebody has it
-        self.worker = _owner(server, self.port)
+        self.worker = owner(server, self.port)
 
     def begin(self, path: str, login: Login | None = None) -> http.client.HTTPResponse:
         """The answer's head; its body is to be read before the next request. Fails if the connection was not kept."""
@@ -53,8 +53,7 @@ class Line:
 
 @contextmanager
 def lines_to_all(server: CaseusServer, context: ssl.SSLContext | None = None) -> Iterator[list[Line]]:
-    """One to each worker; where there are none, one."""
-    workers = set(server.workers or [server.pid])
+    """One to each worker that listens; where there are none, one."""
     lines: dict[int, Line] = {}
 
     def try_another() -> bool:
@@ -63,7 +62,7 @@ def lines_to_all(server: CaseusServer, context: ssl.SSLContext | None = None) ->
             line.close()
         else:
             lines[line.worker] = line
-        return lines.keys() == workers
+        return lines.keys() == set(server.workers or [server.pid]) - {server.publisher}
 
     until(try_another)
     try:
@@ -96,7 +95,7 @@ def metric(server: CaseusServer, name: str, ca: Path | None = None) -> float:
     return value
 
 
-def _owner(server: CaseusServer, port: int) -> int:
+def owner(server: CaseusServer, port: int) -> int:
     """The pid that has the other end of a connection from that local port."""
     ends = (f"{server.port:04X}", f"{port:04X}")
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

@@ -196,6 +196,20 @@ def test_a_mode_is_octal_as_text_and_as_tomls_own_number(tmp_path: Path) -> None
         assert (loaded.config.bind_mode, loaded.settings["bind_mode"].shown) == (0o640, "640")
 
 
+@pytest.mark.parametrize(
+    ("settings", "readers"),
+    [
+        ({}, 1),
+        ({"workers": "2"}, 1),
+        ({"workers": "4"}, 3),
+        ({"workers": "4", "tls_cert": "cert.pem", "tls_key": "key.pem"}, 4),
+        ({"workers": "4", "tls_cert": "cert.pem", "tls_key": "key.pem", "http2": "true"}, 4),
+    ],
+)
+def test_one_of_several_workers_publishes_where_it_can(tmp_path: Path, settings: dict[str, str], readers: int) -> None:
+    assert load({"root": str(tmp_path), **settings}, {}).config.readers == readers
+
+
 def test_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = NO_UPSTREAM | {"root": str(tmp_path)}
     assert load(flags | {"workers": "3"}, {}).config.workers == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,8 @@ def test_the_kernel_syncs_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     descriptors = [*opened(tmp_path, number - 1), os.open(tmp_path, os.O_RDONLY)]
     taken: list[int] = []
 
-    def counted(self: KernelAio, wanted: list[int]) -> int:
-        taken.append(real(self, wanted))
+    def counted(self: KernelAio, wanted: list[int], meanwhile: Callable[[], bool]) -> int:
+        taken.append(real(self, wanted, meanwhile))
         return taken[-1]
 
     real = KernelAio.fsync
@@ -81,15 +82,31 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, place: int) -> None:
                 os.unlink(disk.path / str(place))
 
 
+def test_other_work_is_done_while_the_disk_is_busy(tmp_path: Path) -> None:
+    descriptors = opened(tmp_path, 3)
+    left, done = [3], []
+
+    def meanwhile() -> bool:
+        if left[0]:
+            left[0] -= 1
+            done.append(left[0])
+            return True
+        return False
+
+    durability.sync_all(descriptors, meanwhile)
+    assert 0 < len(done) <= 3, "as long as there is some, and the disk is busy"
+    close(descriptors)
+
+
 def test_who_comes_meanwhile_does_without_and_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     descriptors = opened(tmp_path, 6)
     first, second = descriptors[:3], descriptors[3:]
     begun, goes_on = threading.Event(), threading.Event()
 
-    def held(self: KernelAio, wanted: list[int]) -> int:
+    def held(self: KernelAio, wanted: list[int], meanwhile: Callable[[], bool]) -> int:
         begun.set()
         assert goes_on.wait(30)
-        return real(self, wanted)
+        return real(self, wanted, meanwhile)
 
     real = KernelAio.fsync
     monkeypatch.setattr(KernelAio, "fsync", held)

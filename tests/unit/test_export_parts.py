@@ -22,13 +22,14 @@ from caseus.export import Options, PackageList, export, workers
 from caseus.export.entries import Entry, decode_json
 from caseus.export.filenames import guess
 from caseus.export.moments import moment
-from caseus.export.releases import Release, by_version, latest, ordered
+from caseus.export.releases import Release, by_version, latest, natural, ordered
 from caseus.export.scan import shares
 from caseus.export.spool import Spool
 from support.exported import write_list
 
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._]{0,8}[A-Za-z0-9])?", fullmatch=True)
 VERSIONS = st.from_regex(r"[0-9]{1,2}(\.[0-9]{1,2}){1,3}((a|b|rc)[0-9])?(\.post[0-9])?(\.dev[0-9])?", fullmatch=True)
+PLAIN = st.from_regex(r"[0-2](\.[0-2]){0,3}", fullmatch=True)
 
 
 # Filenames
@@ -94,6 +95,16 @@ def releases(*filenames: str, yanked: str = "") -> list[Release]:
     return ordered(found)
 
 
+@given(st.lists(PLAIN, min_size=2, max_size=5, unique=True), st.sampled_from(["", "rc1", ".post1"]))
+def test_versions_that_are_numbers_are_ordered_as_packaging_orders_them(versions: list[str], ending: str) -> None:
+    versions[0] += ending  # with one that has more than numbers, all are compared by packaging
+    found = ordered(Release(version, Entry(filename=f"acme-{version}.zip")) for version in versions)
+    told = [(Version(release.version or ""), natural(release.entry.filename)) for release in found]
+    assert told == sorted(told)
+    finals = [version for version, _ in told if not version.is_prerelease]
+    assert Version(latest(by_version(found)) or "") == finals[-1]
+
+
 def test_order() -> None:
     """By version, wheels first, numbers as numbers; what is no version comes first."""
     names = [
@@ -137,17 +148,6 @@ def test_pieces_end_where_lines_end(parts: list[str], size: int) -> None:
     assert all(spool.read(stop - 1, stop) == b"\n" for _, stop in pieces[:-1])
 
 
-def test_a_digest_is_that_of_any_number_of_processes(tmp_path: Path) -> None:
-    path = tmp_path / "list"
-    path.write_bytes(os.urandom(9 << 20))
-    with path.open("rb") as file:
-        digests = {Spool(file).digest(jobs) for jobs in (1, 3)}
-    assert digests == {Spool(io.BytesIO(path.read_bytes())).digest(1)}
-    path.write_bytes(path.read_bytes()[:-1] + b"\n")
-    with path.open("rb") as file:
-        assert Spool(file).digest(2) not in digests
-
-
 @pytest.mark.parametrize("data", [b"", b"foo-1.0.zip\nbar-1.0.zip\n", b"bar-1.0.zip\n"])
 def test_a_list_that_changes_while_it_is_read_is_no_list(tmp_path: Path, data: bytes) -> None:
     path = write_list(tmp_path / "list", ["foo-1.0.zip"])
@@ -189,6 +189,10 @@ def fails(number: int) -> int:
 def test_helpers_give_what_one_would() -> None:
     assert workers.run(4, range(100), lambda number: number * 2) == [number * 2 for number in range(100)]
     assert workers.run(4, [], fails) == []
+    with workers.settled():
+        workers.run(4, range(100), str)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_an_error_of_a_helper_is_the_callers() -> None:

@@ -36,7 +36,7 @@ class Statement:
 
     def run(self, connection: sqlite3.Connection, params: Params) -> sqlite3.Cursor:
         text, literals = self.compiled
-        return connection.execute(text, {**literals, **params})
+        return connection.execute(text, {**literals, **params} if literals else params)
 
 
 def creation(metadata: MetaData) -> Iterator[str]:

@@ -40,7 +40,7 @@ _append = sql.Statement(insert(schema.journal))
 class Syncs(Protocol):
     """A store, as the writer knows it."""
 
-    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None: ...
+    def sync(self, keys: Iterable[str], *, beside: bool, meanwhile: Callable[[], bool]) -> None: ...
 
 
 class Changes(NamedTuple):
@@ -138,11 +138,15 @@ class Transaction:
         """Say what lies in a store by this job, and must be durable before its facts are."""
         self.placed += (_Placed(store, keys, beside),)
 
-    def sync(self) -> None:
-        """Make durable what all jobs placed, each store at once: a wait for the disk for all of them."""
+    def sync(self, meanwhile: Callable[[], bool]) -> None:
+        """Make durable what all jobs placed, each store at once: a wait for the disk for all of them.
+
+        `meanwhile`: as `durability.sync_all` has it.
+        """
         for store in dict.fromkeys(placed.store for placed in self.placed):
             found = [placed for placed in self.placed if placed.store is store]
-            store.sync([key for placed in found for key in placed.keys], beside=all(placed.beside for placed in found))
+            keys = [key for placed in found for key in placed.keys]
+            store.sync(keys, beside=all(placed.beside for placed in found), meanwhile=meanwhile)
 
     def flush(self) -> None:
         """Write what was kept in memory; last of all."""

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, bindparam, delete, select
+from sqlalchemy import BindParameter, bindparam, delete, exists, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from caseus.catalog import holdings, schema, sql
@@ -24,8 +24,18 @@ _tree: BindParameter[str] = bindparam("tree")
 _name: BindParameter[str] = bindparam("name")
 _filename: BindParameter[str] = bindparam("filename")
 
-_any_file = sql.Statement(select(_f.sha256).where(_f.tree == _tree, _f.filename == _filename))
-_tombstone = sql.Statement(select(_t.sha256).where(_t.tree == _tree, _t.filename == _filename))
+_claimed = (_c.tree == _tree) & (_c.filename == _filename)
+# One statement, for each costs several microseconds besides what SQLite does.
+_used = sql.Statement(
+    select(
+        select(_f.sha256).where(_f.tree == _tree, _f.filename == _filename).scalar_subquery().label("published"),
+        select(_t.sha256).where(_t.tree == _tree, _t.filename == _filename).scalar_subquery().label("deleted"),
+        select(_c.sha256).where(_claimed).scalar_subquery().label("claimed"),
+        select(_c.owner).where(_claimed).scalar_subquery().label("owner"),
+        select(_c.until).where(_claimed).scalar_subquery().label("until"),
+        exists().where(_f.tree == _tree, _f.project == _name).label("beside"),
+    )
+)
 _claim = sql.Statement(select(schema.claims).where(_c.tree == _tree, _c.filename == _filename))
 _set_claim = sql.Statement(
     upsert(schema.claims)
@@ -81,12 +91,12 @@ class Uploads(Database):
         """T1. Conflict (through the future) if other bytes, or a tombstone, have the name."""
 
         def job(transaction: Transaction) -> Claim:
-            taken = _taken(transaction, tree, filename, sha256, owner)
-            if taken is not None:
-                return taken
+            found = _look(transaction, tree, project, filename, sha256, owner)
+            if found.state is not ClaimState.MINE:
+                return found
             claim = {"tree": tree, "filename": filename, "project": project, "sha256": sha256, "owner": owner}
             transaction.execute(_set_claim, claim | {"until": transaction.now + LEASE})
-            return Claim(ClaimState.MINE, beside=holdings.has_files(transaction, tree, project))
+            return found
 
         return self.writer.submit(job, durable=False)  # after a power cut nobody is there who held it
 
@@ -129,12 +139,11 @@ class Uploads(Database):
         """
 
         def job(transaction: Transaction) -> Published:
-            taken = _taken(transaction, file.tree, file.filename, file.sha256)
-            if taken is not None:
-                return Published(taken, [])
-            beside = holdings.has_files(transaction, file.tree, file.project)
-            transaction.place(store, place(), beside=beside)
-            return Published(Claim(ClaimState.MINE), _put(transaction, file, displaces))
+            found = _look(transaction, file.tree, file.project, file.filename, file.sha256)
+            if found.state is not ClaimState.MINE:
+                return Published(found, [])
+            transaction.place(store, place(), beside=found.beside)
+            return Published(found, _put(transaction, file, displaces))
 
         return self.writer.submit(job)
 
@@ -157,22 +166,23 @@ def subject(file: HostedFile) -> dict[str, str]:
     return {"tree": file.tree, "project": file.project, "filename": file.filename, "sha256": file.sha256}
 
 
-def _taken(transaction: Transaction, tree: str, filename: str, sha256: str, owner: str | None = None) -> Claim | None:
-    """Who has the name already, None if nobody but `owner`. Conflict if it is used up."""
-    name = {"tree": tree, "filename": filename}
-    row = transaction.row(_any_file, name)
-    if row is not None:
-        if row["sha256"] == sha256:
+def _look(
+    transaction: Transaction, tree: str, project: str, filename: str, sha256: str, owner: str | None = None
+) -> Claim:
+    """Who has the name already, MINE if nobody but `owner`. Conflict if it is used up."""
+    name = {"tree": tree, "name": project, "filename": filename}
+    [used] = transaction.rows(_used, name)
+    if used["published"] is not None:
+        if used["published"] == sha256:
             return Claim(ClaimState.PUBLISHED)
         raise Conflict("File already exists, with other bytes: upload a new version")
-    if transaction.row(_tombstone, name) is not None:
+    if used["deleted"] is not None:
         raise Conflict("File already exists: the name was used by a file since deleted; upload a new version")
-    held = transaction.row(_claim, name)
-    if held is not None and held["owner"] != owner and held["until"] > transaction.now:
-        return Claim(ClaimState.HELD, held["sha256"] == sha256, held["until"] - transaction.now)
-    if held is not None and held["owner"] != owner:  # it ran out: from now on its owner can't publish
-        transaction.execute(_end_claim, name)
-    return None
+    if used["owner"] is not None and used["owner"] != owner:
+        if used["until"] > transaction.now:
+            return Claim(ClaimState.HELD, used["claimed"] == sha256, used["until"] - transaction.now)
+        transaction.execute(_end_claim, name)  # it ran out: from now on its owner can't publish
+    return Claim(ClaimState.MINE, beside=bool(used["beside"]))
 
 
 def _put(transaction: Transaction, file: HostedFile, displaces: Sequence[str]) -> list[str]:

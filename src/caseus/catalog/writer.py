@@ -12,8 +12,10 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -56,6 +58,14 @@ class _Unsynced(Exception):
         self.reason, self.placed = reason, placed
 
 
+class _Work(NamedTuple):
+    """What is to be done before the next transaction; `since`: monotonic seconds."""
+
+    act: Callable[[], object]
+    future: Future[None]
+    since: float
+
+
 class _Waiting(NamedTuple):
     """A job in the queue; `since`: monotonic seconds."""
 
@@ -72,20 +82,24 @@ class Writer:
     """Takes jobs from any thread; each is durable, and seen by every process, when its future is done.
 
     `after_commit` is called with what changed, before anybody is answered, and `settle` when there is time, both under
-    the lock of all processes; `settle` tells whether there is more to do.
+    the lock of all processes; `settle` tells whether there is more to do. `during` lasts for each transaction with what
+    comes after its commit.
     """
 
     def __init__(self, path: Path, lock: Path, serial: SerialFile, clock: Callable[[], float]) -> None:
         self._path, self._lock, self._serial, self._clock = path, Lock(lock), serial, clock
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Waiting | _Work | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._pragmas: dict[str, str] = {}
         self.after_commit: Callable[[Changes], None] | None = None
         self.settle: Callable[[], bool] | None = None
+        self.during: Callable[[], AbstractContextManager[None]] = nullcontext
         self.idle: Callable[[Transaction], None] | None = None
         self._unsettled = 1  # something may have been left by who was here before
         self._checkpointed = 0
         self._closed = False
+        self._work: _Work | None = None
+        self._ahead: deque[_Waiting | None] = deque()  # taken from the queue while the disk was waited for
         self._thread = threading.Thread(target=self._run, name="caseus-writer", daemon=True)
         self._thread.start()
 
@@ -94,7 +108,19 @@ class Writer:
         if self._closed:
             raise Unavailable("the catalog is closed", kind="local")
         future: Future[T] = Future()
-        self._queue.put(_Waiting(job, future, time.monotonic(), durable))
+        work = self._work if threading.current_thread() is self._thread else None
+        self._queue.put(_Waiting(job, future, time.monotonic() if work is None else work.since, durable))
+        return future
+
+    def prepare(self, act: Callable[[], object]) -> Future[None]:
+        """Do it in the writer's thread, outside of its transactions; what it submits is in the next one.
+
+        For what takes little more than to hand it to another thread, and never waits for the writer.
+        """
+        if self._closed:
+            raise Unavailable("the catalog is closed", kind="local")
+        future: Future[None] = Future()
+        self._queue.put(_Work(act, future, time.monotonic()))
         return future
 
     def write(self, job: Callable[[Transaction], T]) -> T:
@@ -124,16 +150,47 @@ class Writer:
 
     def _next_group(self) -> tuple[list[_Waiting], bool]:
         group: list[_Waiting] = []
+        while len(group) < _GROUP and not (group and not self._ahead and self._queue.empty()):
+            waiting: _Waiting | _Work | None
+            try:
+                waiting = self._ahead.popleft() if self._ahead else self._queue.get(timeout=self._pause())
+            except queue.Empty:
+                break
+            if waiting is None:
+                return group, False
+            if isinstance(waiting, _Work):
+                self._do(waiting)
+            else:
+                group.append(waiting)
+        return group, True
+
+    def _pause(self) -> float:
+        return _SETTLE if self._unsettled else _IDLE
+
+    def _look_ahead(self) -> bool:
+        """Something that waits is prepared while the disk is busy with this transaction; whether there was any."""
         try:
-            waiting = self._queue.get(timeout=_SETTLE if self._unsettled else _IDLE)
+            waiting = self._queue.get_nowait()
         except queue.Empty:
-            return group, True
-        while waiting is not None:
-            group.append(waiting)
-            if len(group) == _GROUP or self._queue.empty():
-                return group, True
-            waiting = self._queue.get()
-        return group, False
+            return False
+        if isinstance(waiting, _Work):
+            self._do(waiting)
+        else:
+            self._ahead.append(waiting)
+        return True
+
+    def _do(self, work: _Work) -> None:
+        if not work.future.set_running_or_notify_cancel():
+            return
+        self._work = work
+        try:
+            work.act()
+        except BaseException as error:
+            work.future.set_exception(error)
+        else:
+            work.future.set_result(None)
+        finally:
+            self._work = None
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         outcomes: _Outcomes = []
@@ -141,7 +198,7 @@ class Writer:
         # written when nobody waits can wait for the next time.
         deadline = min((waiting.since + _PATIENCE for waiting in group), default=time.monotonic())
         try:
-            with self._lock.held(timeout=_left(deadline)):
+            with self._lock.held(timeout=_left(deadline)), self.during():
                 self._transact_what_is_sound(self._connected(_left(deadline)), group, outcomes)
         except BaseException as error:
             failure = unwritable(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
@@ -206,7 +263,7 @@ class Writer:
                 if transaction.placed is not before:
                     placed.append(waiting)
             try:
-                transaction.sync()
+                transaction.sync(self._look_ahead)
             except (CaseusError, OSError) as error:
                 raise _Unsynced(error, placed) from error
             if self.idle is not None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Generic, TypeVar, get_args
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import Version
 
 from caseus.checks.archive import look_into
 from caseus.checks.armour import check_signature
@@ -18,7 +17,7 @@ from caseus.checks.form import Form
 from caseus.checks.limits import Contents, shown
 from caseus.checks.metadata import CoreMetadata, parse_metadata
 from caseus.errors import Invalid
-from caseus.names import Filetype, ParsedFilename, check_filename, normalize, parse_filename
+from caseus.names import Filetype, ParsedFilename, check_filename, normalize, parse_filename, parse_version
 
 DIGEST_FIELDS = {"sha256_digest": "sha256", "blake2_256_digest": "blake2b_256", "md5_digest": "md5"}
 """Field of the form to the name under which a store tells the digest."""
@@ -133,9 +132,9 @@ def version(upload: Upload) -> Iterator[str]:
     sent = upload.form.first("version")
     if sent is None:
         yield "the upload has no version"
-    elif (parsed := _version(sent)) is None:
+    elif (parsed := parse_version(sent)) is None:
         yield f"the form's version {shown(sent)} is not one: see PEP 440"
-    elif parsed != Version(upload.parsed.version):
+    elif parsed != parse_version(upload.parsed.version):
         yield f"the form's version {shown(sent)} is not the filename's, {shown(upload.parsed.version)}"
 
 
@@ -182,9 +181,9 @@ def metadata_version_field(upload: Upload) -> Iterator[str]:
     if told is None:
         if "Version" not in upload.core.doubled:
             yield f"{upload.metadata_file} has no Version"
-    elif (parsed := _version(told)) is None:
+    elif (parsed := parse_version(told)) is None:
         yield f"{upload.metadata_file} has an invalid Version {shown(told)}: see PEP 440"
-    elif parsed != Version(upload.parsed.version):
+    elif parsed != parse_version(upload.parsed.version):
         yield f"{upload.metadata_file} says Version {shown(told)}, the filename says {shown(upload.parsed.version)}"
 
 
@@ -265,10 +264,3 @@ class _Outcome(Generic[T]):
             raise self._error
         assert self._value is not None
         return self._value
-
-
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except ValueError:  # InvalidVersion, and Python's own limit of digits
-        return None

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import IO, BinaryIO, cast
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 from caseus.checks.limits import (
     LOOSE,
@@ -21,7 +20,7 @@ from caseus.checks.limits import (
     unreadable,
 )
 from caseus.errors import Invalid
-from caseus.names import ParsedFilename, parse_filename
+from caseus.names import ParsedFilename, parse_filename, parse_version
 
 _DIST_INFO = ".dist-info"
 _ENCRYPTED = 0x1
@@ -140,10 +139,8 @@ def _dist_infos(names: Sequence[str]) -> list[str]:
 
 def _belongs(folder: str, parsed: ParsedFilename) -> bool:
     name, _, version = folder.removesuffix(_DIST_INFO).rpartition("-")
-    try:
-        return canonicalize_name(name) == parsed.project and Version(version) == Version(parsed.version)
-    except InvalidVersion:
-        return False
+    told = parse_version(version)
+    return told is not None and canonicalize_name(name) == parsed.project and told == parse_version(parsed.version)
 
 
 class _BoundedReader:

@@ -20,7 +20,8 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Built(NamedTuple):
-    """Of a share. `order`: numbers of its files' lines, project by project, each in the order of its releases.
+    """Of a share. `order`: numbers of its files' lines, project by project, each in the order of its releases; where
+    all were read, the newest first, those of one moment in that order.
 
     `lines`: its part of `packages.json`. `rows`: those of the changelog, where they were rendered; `sizes`: how many
     bytes each file's row has, 0 where it was not. `stale`: keys of pages that are to be deleted once nothing leads to
@@ -73,16 +74,18 @@ class Builder:
 
     def build(self, names: Sequence[str]) -> Built:
         writer = self._new_writer()
-        order, sizes = array("I"), array("I")
+        order = array("I")
         projects: list[ProjectState] = []
         gone: list[str] = []
-        rows = self._rows.at()
+        rows: list[bytes] = []
+        is_new = True
         lines = _Lines(self._lines, self._past.lines)
         for name in names:
             project = self._past.projects.get(name)
             if project is not None and project.plain:
                 order.extend(self._scan.lines[name])
-                sizes.extend([0] * project.files)
+                rows += [b""] * project.files
+                is_new = False
                 lines.keep(self._past.places[name], project.size)
             else:
                 found = Found(name, self._scan.lines_of(name), self._scan.decode)
@@ -92,14 +95,25 @@ class Builder:
                     pages, extra = self._write(found, links, writer)
                     gone += extra
                 order.extend([release.line for release in found.releases])
-                told = self._pages.rows(found, links)
-                sizes.extend(map(len, told))
-                self._rows.append(b"".join(told))
+                rows += self._pages.rows(found, links)
                 project = self._tell(found, lines, pages)
             projects.append(project)
         self._lines.flush()
+        if is_new:  # what a page of the changelog has of them is in one piece then
+            order, rows = self._newest_first(order, rows)
+        return Built(order, *self._put(rows), lines.pieces(), projects, gone, writer.counts)
+
+    def _newest_first(self, order: array[int], rows: list[bytes]) -> tuple[array[int], list[bytes]]:
+        stamps = [self._scan.stamps[line] for line in order]
+        newest = sorted(range(len(stamps)), key=stamps.__getitem__, reverse=True)
+        return array("I", [order[at] for at in newest]), [rows[at] for at in newest]
+
+    def _put(self, rows: Sequence[bytes]) -> tuple[array[int], Piece]:
+        """Their sizes, and where they are."""
+        begin = self._rows.at()
+        self._rows.append(b"".join(rows))
         self._rows.flush()
-        return Built(order, sizes, self._rows.since(rows), lines.pieces(), projects, gone, writer.counts)
+        return array("I", map(len, rows)), self._rows.since(begin)
 
     def _write(self, found: Found, links: Sequence[str], writer: Writer) -> tuple[int, list[str]]:
         """How many pages there are, and what was there besides."""

@@ -10,63 +10,82 @@ import math
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Final, cast
 
-from caseus.export import workers
 from caseus.export.build import Built
 from caseus.export.classic import changelog_frame, changelog_rows
-from caseus.export.digests import DIGEST
 from caseus.export.entries import owner
 from caseus.export.found import Links, release_of
 from caseus.export.options import Options
 from caseus.export.scan import Scan
-from caseus.export.scratch import Scratch
+from caseus.export.scratch import Piece, Scratch
 from caseus.export.target import Target
-from caseus.export.writing import Counts, Writer, total
+from caseus.export.writing import Counts, Writer
 
 PAGE_ENTRIES: Final = 5000
 """Rows of one page."""
 
-_FEW: Final = 4  # pages that are made in the time in which a helper starts
-_OFFSET: Final = 40  # bits of a place that tell where in its file it is
+_OFFSET: Final = 40  # bits of a place that tell where in its share it is
 _MASK: Final = (1 << _OFFSET) - 1
+_WINDOW: Final = 16 << 10  # about as much of a share as a page has of it
+_NOWHERE: Final = (0, 0, b"")
 _ROW: Final = b"<tr><td>"
+
+Task = Callable[[], tuple[bytes, Counts]]
 
 
 class Rows:
-    """Files by project and release; `lines` has the numbers of their lines.
+    """Files as they were built, whose shares follow each other; `lines` has the numbers of their lines.
 
-    Those that were rendered are in `scratch`, one after the other as they were built.
+    Those that were rendered are in `scratch`.
     """
 
     def __init__(self, built: Iterable[Built], scratch: Scratch) -> None:
-        self._files = scratch.descriptors
+        self._scratch = scratch
+        self._pieces: list[Piece] = []
         self.lines, self._sizes, self._places = array("I"), array("I"), array("Q")
-        for each in built:
+        for share, each in enumerate(built):
             self.lines += each.order
             self._sizes += each.sizes
-            self._places.extend(accumulate(each.sizes, initial=each.rows.file << _OFFSET | each.rows.start))
+            self._pieces.append(each.rows)
+            self._places.extend(accumulate(each.sizes, initial=share << _OFFSET))
             self._places.pop()
 
-    def newest_first(self, scan: Scan) -> Sequence[int]:
-        """Places in `lines`; those of one moment stay in their order."""
+    def newest_first(self, scan: Scan) -> array[int]:
+        """Places in `lines`; those of one moment stay in their order. Most come in the right one, by share."""
         stamps = [scan.stamps[line] for line in self.lines]
         return array("I", sorted(range(len(stamps)), key=stamps.__getitem__, reverse=True))
 
-    def at(self, places: Iterable[int]) -> Iterator[bytes]:
+    def at(self, places: Iterable[int]) -> list[bytes]:
         """The rows; empty ones where they were not rendered."""
-        sizes, starts, files, pread = self._sizes, self._places, self._files, os.pread
+        sizes, starts, rows = self._sizes, self._places, []
+        windows: dict[int, tuple[int, int, bytes]] = {}  # share to where it is read, from here to there
         for place in places:
-            size, start = sizes[place], starts[place]
-            yield pread(files[start >> _OFFSET], size, start & _MASK) if size else b""
+            start = starts[place]
+            stop = start + sizes[place]
+            begin, end, data = windows.get(start >> _OFFSET, _NOWHERE)
+            if start < begin or stop > end:
+                data = self._read(start, max(stop - start, _WINDOW))
+                begin, end, _ = windows[start >> _OFFSET] = start, start + len(data), data
+            rows.append(data[start - begin : stop - begin])
+        return rows
+
+    def _read(self, start: int, size: int) -> bytes:
+        """From there on, as far as the share goes."""
+        file, first, whole = self._pieces[start >> _OFFSET]
+        at = start & _MASK
+        return os.pread(self._scratch.descriptors[file], min(size, whole - at), first + at)
 
 
 class Changelog:
-    """`known`: what `write` gave in the last run, as far as its pages are there."""
+    """`known`: what its tasks gave in the last run, as far as its pages are there, and its list is remembered."""
 
     def __init__(self, scan: Scan, rows: Rows, options: Options, known: bytes | None) -> None:
-        self._scan, self._rows, self._options, self._known = scan, rows, options, known
+        self._scan, self._rows, self._options = scan, rows, options
+        self._known = array("i", known or b"")
+        self._known_pages = _pages(len(self._known)) if known is not None else 0
         self._links = Links(options)
         self._newest = rows.newest_first(scan)
         self._count = _pages(len(self._newest))
@@ -79,62 +98,55 @@ class Changelog:
     def keys(self) -> list[str]:
         return [_key(number) for number in range(1, self._count + 1)]
 
-    def write(self, new_writer: Callable[[], Writer], jobs: int) -> tuple[bytes, Counts]:
-        """Digests of the lines' texts, the newest first, `DIGEST` bytes each."""
+    def tasks(self, new_writer: Callable[[], Writer]) -> list[Task]:
+        """Of each page one, in their order, which gives the numbers of its files' lines as an array."""
+        return [partial(self._write, number, new_writer) for number in range(1, self._count + 1)]
 
-        def page(number: int) -> tuple[bytes, Counts]:
-            places, writer = self._newest[(number - 1) * PAGE_ENTRIES : number * PAGE_ENTRIES], new_writer()
-            texts = self._texts(places)
-            told = b"".join(texts)
-            if (told, self._count) == self._known_page(number):
-                return told, Counts(kept=1 + len(self._options.compress))
-            rows = self._rows_at(places, texts, self._old_rows(number, writer.target))
-            writer.put(_key(number), _page(changelog_frame(number, self._count, self._options), rows))
-            return told, writer.counts
+    def _write(self, number: int, new_writer: Callable[[], Writer]) -> tuple[bytes, Counts]:
+        places, writer = _of_page(self._newest, number), new_writer()
+        lines = array("i", map(self._rows.lines.__getitem__, places))
+        before = array("i", map(self._scan.before.__getitem__, lines))
+        known = _of_page(self._known, number)
+        if before == known and self._count == self._known_pages:
+            return lines.tobytes(), Counts(kept=1 + len(self._options.compress))
+        rows = self._rows_at(places, before, self._old_rows(number, known, writer.target))
+        writer.put(_key(number), _page(changelog_frame(number, self._count, self._options), rows))
+        return lines.tobytes(), writer.counts
 
-        made = workers.run(jobs if self._count > _FEW else 1, range(1, self._count + 1), page)
-        return b"".join([told for told, _ in made]), total([counts for _, counts in made])
-
-    def _texts(self, places: Iterable[int]) -> list[bytes]:
-        texts, lines = self._scan.texts, map(self._rows.lines.__getitem__, places)
-        return [texts[line * DIGEST : (line + 1) * DIGEST] for line in lines]
-
-    def _rows_at(self, places: Sequence[int], texts: Iterable[bytes], old: Mapping[bytes, bytes]) -> Iterable[bytes]:
+    def _rows_at(self, places: Sequence[int], before: Iterable[int], old: Mapping[int, bytes]) -> Iterable[bytes]:
+        """`before`: numbers that the lines of the files had, of which `old` has rows."""
         if not old:
             return self._new_rows(places)
-        rows = list(map(old.get, texts))
+        rows = list(map(old.get, before))
         missing = [number for number, row in enumerate(rows) if row is None]
         for number, row in zip(missing, self._new_rows([places[number] for number in missing]), strict=True):
             rows[number] = row
         return cast(list[bytes], rows)
 
-    def _new_rows(self, places: Sequence[int]) -> Iterator[bytes]:
-        lines = self._rows.lines
-        for at, row in zip(places, self._rows.at(places), strict=True):
-            yield row or self._rendered(lines[at])
+    def _new_rows(self, places: Sequence[int]) -> Sequence[bytes]:
+        rows = self._rows.at(places)
+        if b"" in rows:
+            lines = self._rows.lines
+            rows = [row or self._rendered(lines[at]) for at, row in zip(places, rows, strict=True)]
+        return rows
 
-    def _known_page(self, number: int) -> tuple[bytes, int] | None:
-        """Of the page that had the number: digests of its lines' texts; and how many pages there were."""
-        if self._known is None:
-            return None
-        size = PAGE_ENTRIES * DIGEST
-        return self._known[(number - 1) * size : number * size], _pages(len(self._known) // DIGEST)
-
-    def _old_rows(self, number: int, target: Target) -> Mapping[bytes, bytes]:
-        """Of the page that had the number: digest of a line's text to its row."""
-        known = self._known_page(number)
-        data = target.read(_key(number)) if known is not None else None
-        if known is None or data is None:
+    def _old_rows(self, number: int, known: Sequence[int], target: Target) -> Mapping[int, bytes]:
+        """Of the page that had the number: those of the lines that are known to be there."""
+        data = target.read(_key(number)) if known else None
+        if data is None:
             return {}
-        texts = [known[0][at : at + DIGEST] for at in range(0, len(known[0]), DIGEST)]
         rows = [line for line in data.splitlines(keepends=True) if line.startswith(_ROW)]
-        return dict(zip(texts, rows, strict=True)) if len(rows) == len(texts) else {}
+        return dict(zip(known, rows, strict=True)) if len(rows) == len(known) else {}
 
     def _rendered(self, line: int) -> bytes:
         scan = self._scan
         releases = [release_of(line, scan.decode(scan.line(line).strip()))]
         project, _ = owner(releases[0].entry)
         return changelog_rows(releases, self._links.in_changelog(project, releases, self._links.in_html(releases)))[0]
+
+
+def _of_page(files: array[int], number: int) -> array[int]:
+    return files[(number - 1) * PAGE_ENTRIES : number * PAGE_ENTRIES]
 
 
 def _key(number: int) -> str:

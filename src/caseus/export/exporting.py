@@ -14,7 +14,7 @@ from caseus.export.options import Options
 from caseus.export.places import opened
 from caseus.export.report import Report
 from caseus.export.run import Run
-from caseus.export.scan import Scan, scan
+from caseus.export.scan import Scan, look, scan
 from caseus.export.sources import Source
 from caseus.export.target import StrPath
 
@@ -58,19 +58,19 @@ def export(
     options.check()
     jobs = jobs or workers.most_jobs()
     generated = moment(clock()) if options.timestamp else None
-    with ExitStack() as stack:
+    with workers.settled(), ExitStack() as stack:
         lines = stack.enter_context(source.lines())
-        digest = lines.digest(jobs)
         place = stack.enter_context(opened(target, sync=sync))
         run = Run(place.target, options, jobs=jobs, generated=generated, path_of=source.path)
-        done = run.is_done(digest)
-        if done is not None:
-            return done
-        memory = run.memory if run.kind == lines.kind else None
         old = None
         if previous is not None and not run.knows_all:
             old = stack.enter_context(previous.lines())
-        found = scan(lines.spool, lines.decode, jobs, memory, meanings=old is not None)
+        seen = look(lines.spool, lines.decode, jobs, run.memory(lines.kind), meanings=old is not None)
+        done = run.is_done(seen)
+        if done is not None:
+            return done
+        found = seen.scan()
+        del seen  # it is as large
         refuse_bad(found, skip_invalid=skip_invalid)
         before = scan(old.spool, old.decode, jobs, meanings=True) if old is not None else None
         plan = run.plan(found, before)
@@ -78,7 +78,7 @@ def export(
             aside = stack.enter_context(place.aside())
             run = Run(aside, options, jobs=jobs, generated=generated, path_of=source.path)
         with lines.spool.steady():
-            report = run.write(found, digest, plan)
+            report = run.write(found, lines.kind, plan)
         return report._replace(bad=found.bad, faults=tuple(found.faults))
 
 

@@ -8,8 +8,9 @@ from typing import Final
 
 from caseus.export.entries import owner
 from caseus.export.found import Found
+from caseus.export.looking import NO_FILE
 from caseus.export.options import Options
-from caseus.export.scan import NO_FILE, Scan
+from caseus.export.scan import Scan
 from caseus.render.feeds import Item, feed
 
 MOST_ITEMS: Final = 40

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 from caseus import __version__
-from caseus.export.changelog import Changelog
+from caseus.export.changelog import Changelog, Task
 from caseus.export.classic import home_page, list_page, not_found_page
 from caseus.export.options import Options
 from caseus.export.scan import Scan
@@ -42,10 +42,10 @@ class Lists:
 
             self._put("simple/index.json", list_json(names))
 
-    def changelog(self, changelog: Changelog, jobs: int) -> tuple[bytes, Counts]:
-        """`changelog/`: what `Changelog.write` gives."""
+    def changelog(self, changelog: Changelog) -> list[Task]:
+        """`changelog/`: what is to be done for it."""
         self.keys += changelog.keys
-        return changelog.write(self._new_writer, jobs)
+        return changelog.tasks(self._new_writer)
 
     def feeds(self, scan: Scan, newest_first: Iterable[int]) -> None:
         """`rss/`."""
@@ -86,17 +86,17 @@ class Lists:
         self.keys.append(key)
 
 
-def write_packages(target: Target, pieces: Sequence[Piece], scratch: Scratch) -> bool:
-    """`packages.json` of its pieces; whether it changed."""
+def write_packages(target: Target, pieces: Sequence[Piece], scratch: Scratch) -> tuple[bytes, Counts]:
+    """`packages.json` of its pieces, as a task of the changelog's."""
     there = target.open(PACKAGES)
     if there is not None:
         with there:
             same = there.seek(0, os.SEEK_END) == sum(piece.size for piece in pieces) and not there.seek(0)
             same = same and all(there.read(len(data)) == data for data in _chunks(pieces, scratch))
         if same:
-            return False
+            return b"", Counts(kept=1)
     target.write_all(PACKAGES, _chunks(pieces, scratch))
-    return True
+    return b"", Counts(written=1)
 
 
 def _chunks(pieces: Iterable[Piece], scratch: Scratch) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import TYPE_CHECKING, Final, Protocol
 
 from caseus.errors import Busy, Invalid, Unavailable
+from caseus.export.fresh import FreshFolder
 from caseus.export.state import KEY, RUNNING
 from caseus.export.target import FolderTarget, StoredTarget, StrPath, Target
 
@@ -50,7 +51,8 @@ def opened(target: StrPath | Storage, *, sync: bool) -> Iterator[Place]:
         new = f"{folder}/{_NEW}"
         os.mkdir(new)
         try:
-            yield _Store(FolderTarget(new, empty=True, sync=sync))
+            with FreshFolder(new, sync=sync) as fresh:
+                yield _Store(fresh)
             running = FolderTarget(folder)
             running.write(RUNNING, b"")  # of two folders one may have its place when a kill comes
             for name in sorted(os.listdir(new), key=lambda name: _LATER.index(name) if name in _LATER else -1):

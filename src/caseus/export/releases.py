@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Final, NamedTuple
-
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from caseus.export.entries import Entry
 
+if TYPE_CHECKING:
+    from packaging.version import Version
+
 _DIGITS: Final = re.compile("([0-9]+)", re.ASCII)
-Order = tuple[int, Version | tuple[int | str, ...]]
+_PLAIN: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*", re.ASCII).fullmatch
+Order = tuple[int, "Version | tuple[int | str, ...]"]
 
 
 class Release(NamedTuple):
@@ -38,7 +40,7 @@ def ordered(files: Iterable[Release]) -> list[Release]:
     for file in files:
         spelled.setdefault(file.version or "0", []).append(file)
     found: list[Release] = []
-    for _, same in groupby(_sorted(spelled), version_order):
+    for _, same in groupby(_sorted(spelled), _order_of(spelled)):
         found += _in_release([file for version in same for file in spelled[version]])
     return found
 
@@ -86,6 +88,8 @@ def natural(text: str) -> tuple[int | str, ...]:
 
 @lru_cache(100_000)
 def version_order(version: str) -> Order:
+    from packaging.version import InvalidVersion, Version  # most projects don't need it, and it loads slowly
+
     try:
         return 1, Version(version)
     except InvalidVersion:
@@ -97,8 +101,24 @@ def pep440(versions: Iterable[str]) -> list[str]:
     return _sorted(sorted(versions))
 
 
-def _sorted(versions: Iterable[str]) -> list[str]:
+def _order_of(versions: Collection[str]) -> Callable[[str], object]:
+    """What orders them all: the numbers, where they have nothing else."""
+    return _numbers if all(map(_PLAIN, versions)) else version_order
+
+
+@lru_cache(100_000)
+def _numbers(version: str) -> tuple[int, ...]:
+    """Of a version that is `_PLAIN`: PEP 440 orders such ones by them, less the zeros in the end."""
+    numbers = [int(part) for part in version.split(".")]
+    while len(numbers) > 1 and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _sorted(versions: Collection[str]) -> list[str]:
     """By their order, in half the time that comparing pairs takes."""
+    if (order := _order_of(versions)) is not version_order:
+        return sorted(versions, key=order)  # type: ignore[arg-type]
     ranks: tuple[list[str], list[str]] = [], []
     for version in versions:
         ranks[version_order(version)[0]].append(version)
@@ -112,8 +132,10 @@ def _within_rank(version: str) -> Any:
 
 
 def _is_final(version: str) -> bool:
+    if _PLAIN(version):
+        return True
     rank, parsed = version_order(version)
-    return isinstance(parsed, Version) and not parsed.is_prerelease if rank else False
+    return not cast("Version", parsed).is_prerelease if rank else False
 
 
 def _in_release(files: list[Release]) -> list[Release]:

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Final, NamedTuple
 
 from caseus.export import workers
 from caseus.export.build import Builder, Built, Past
-from caseus.export.changelog import Changelog, Rows
+from caseus.export.changelog import Changelog, Rows, Task
 from caseus.export.entries import decode_json
 from caseus.export.files import PathOf
 from caseus.export.lists import PACKAGES, Lists, write_packages
+from caseus.export.memory import Memory, Noted, noted
 from caseus.export.options import Options
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
-from caseus.export.scan import Memory, Scan, scan, shares
+from caseus.export.scan import Scan, Seen, scan, shares
 from caseus.export.scratch import Scratch
 from caseus.export.spool import Spool
 from caseus.export.state import (
@@ -27,8 +29,6 @@ from caseus.export.state import (
     RUNNING,
     ProjectState,
     State,
-    TextLines,
-    lines_of,
     memory_of,
     read_state,
     write_state,
@@ -38,6 +38,7 @@ from caseus.export.writing import Counts, Writer, plain_names, total
 
 _SHARES_A_JOB: Final = 32
 _LEAST_SHARE: Final = 100  # files
+_FEW: Final = 5  # lists that are made in the time in which a helper starts
 _CHANGELOG: Final = re.compile(r"page[0-9]+\.html\Z").match
 
 
@@ -68,28 +69,22 @@ class Run:
         self._is_sure = target.empty or not target.exists(RUNNING)
         self._digests = options.digests()
 
-    def is_done(self, source: str) -> Report | None:
-        """What there is, where the last run was of just this list with these options. `source`: digest of the list."""
+    def memory(self, kind: str) -> Memory | None:
+        """What the last run knew of its lines, if that is of use for a list of this kind."""
         state = self._state
-        if state is None or not self._is_sure or (state.source, state.pages, state.lists) != (source, *self._digests):
+        return memory_of(state) if state is not None and (state.kind, state.pages) == (kind, self._digests[0]) else None
+
+    def is_done(self, seen: Seen) -> Report | None:
+        """What there is, where the last run was of just this list with these options."""
+        state = self._state
+        if state is None or not self._is_sure or state.lists != self._digests[1] or not seen.is_known:
             return None
         return _report(list(state.projects.values()), Counts())
 
     @property
-    def kind(self) -> str:
-        """Of the last run's list."""
-        return self._state.source.partition(" ")[0] if self._state is not None else ""
-
-    @property
-    def memory(self) -> Memory | None:
-        """What the last run knew of its lines, if it is of use."""
-        state = self._state
-        return memory_of(state) if state is not None and state.source and state.pages == self._digests[0] else None
-
-    @property
     def knows_all(self) -> bool:
         """Whether the last run's own notes tell all that is here, so that no list of an earlier run tells more."""
-        return self._state is not None and self._is_sure and bool(self._state.source)
+        return self._state is not None and self._is_sure and bool(self._state.kind)
 
     def plan(self, found: Scan, previous: Scan | None) -> Plan:
         """`previous`: the list of an earlier run, which may have written to another place."""
@@ -117,7 +112,7 @@ class Run:
             }
         return Plan(sorted(found.lines), frozenset(right), sorted(there - found.lines.keys()), lists)
 
-    def write(self, found: Scan, source: str, plan: Plan) -> Report:
+    def write(self, found: Scan, kind: str, plan: Plan) -> Report:
         if plan.is_empty:
             return _report(list(self._state.projects.values()) if self._state else [], Counts())
         if not self._target.empty:
@@ -132,19 +127,21 @@ class Run:
             changelog = Changelog(found, Rows(built, rows), self._options, self._changelog)
             counts = [each.counts for each in built]
             lists.names([name for name, _ in listed])
-            told = None
+            tasks: list[Task] = [
+                partial(write_packages, self._target, [piece for each in built for piece in each.lines], lines)
+            ]
             if self._options.changelog:
-                told, count = lists.changelog(changelog, self._jobs)
-                counts.append(count)
+                tasks += lists.changelog(changelog)
+            done = workers.run(self._jobs if len(tasks) > _FEW else 1, tasks, lambda task: task())
+            counts += [count for _, count in done]
+            told = b"".join([told for told, _ in done]) if self._options.changelog else None
             if self._options.rss:
                 lists.feeds(found, changelog.lines())
             lists.home(listed, sum(project.files for project in projects.values()))
             lists.extras()
-            is_new = write_packages(self._target, [piece for each in built for piece in each.lines], lines)
-            counts.append(Counts(written=1) if is_new else Counts(kept=1))
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
-        self._remember(found, source, projects, plan, lists.keys, told)
+        self._remember(found, kind, projects, plan, lists.keys, told)
         if not self._target.empty:
             self._target.delete(RUNNING)
         return _report(list(projects.values()), total([*counts, lists.writer.counts]))
@@ -208,7 +205,7 @@ class Run:
     def _remember(
         self,
         found: Scan,
-        source: str,
+        kind: str,
         projects: dict[str, ProjectState],
         plan: Plan,
         keys: Sequence[str],
@@ -222,14 +219,14 @@ class Run:
         state = State(
             pages=pages,
             lists=lists,
-            source=source if complete else "",
+            kind=kind if complete else "",
             packages=self._target.signature(PACKAGES) if complete else None,
             keys=tuple(keys),
             changelog=changelog,
             files=self._options.files,
             compress=self._options.compress,
             projects=here,
-            lines=lines_of(found, here) if complete else TextLines(),
+            lines=noted(found, here) if complete else Noted(),
         )
         write_state(self._target, state)
 

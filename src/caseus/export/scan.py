@@ -4,53 +4,41 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
-import msgspec
-
-from caseus.errors import Invalid
 from caseus.export import workers
-from caseus.export.digests import DIGEST, blake2b
-from caseus.export.entries import UNREADABLE, Decode, Entry, identify, shown
+from caseus.export.digests import DIGEST
+from caseus.export.entries import Decode
+from caseus.export.looking import KEPT_FAULTS, NEW, Look, Looker
+from caseus.export.memory import Memory, Noted, split
 from caseus.export.report import Fault
 from caseus.export.spool import Spool
 
 _LEAST_PIECE: Final = 128 << 10
 _MOST_PIECE: Final = 4 << 20
+_HOT_PIECE: Final = 512 << 10  # what is just digested is near the processor still when it is read
 _PIECES_A_JOB: Final = 8
-_KEPT_FAULTS: Final = 10_000
 _MASK: Final = (1 << 8 * DIGEST) - 1
-
-NO_FILE: Final = -(1 << 62)
-"""The stamp of a line that tells no file that is there."""
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-class Memory(NamedTuple):
-    """What an earlier run knew of its lines, by the digests of their texts: (project, stamp) each."""
-
-    lines: Mapping[bytes, int]
-    owners: Sequence[int]
-    stamps: Sequence[int]
-    names: Sequence[str]
+_NOTHING: Final = Memory(Noted(), (), ())
 
 
 class Scan:
     """The lines of a list that can be used, in their order, by numbers from 0.
 
     `starts`, `sizes`: where they are. `stamps`: when they were uploaded, in Unix seconds, 0 if that is not told.
-    `texts`: 16 bytes each, which tell their texts apart. `lines`: project to the numbers of its lines. `digests`:
-    project to 16 bytes that change with its lines, but not with their order; `meanings`: that change with what they
-    say, however it is written, where this was asked for.
+    `texts`: 16 bytes each, which tell their texts apart. `before`: their numbers in the list of the last run, as far as
+    that is remembered, else NEW. `counts`, `blocks`: as `Noted` has them. `lines`: project to
+    the numbers of its lines. `digests`: project to 16 bytes that change with its lines, but not with their order;
+    `meanings`: that change with what they say, however it is written, where this was asked for.
     """
 
     def __init__(self, spool: Spool, decode: Decode) -> None:
         self.spool, self.decode = spool, decode
-        self.starts, self.sizes, self.stamps = array("Q"), array("I"), array("q")
-        self.texts = b""
+        self.starts, self.sizes, self.stamps, self.counts = array("Q"), array("I"), array("q"), array("I")
+        self.before = array("i")
+        self.texts = self.blocks = b""
         self.lines: dict[str, array[int]] = {}
         self.digests: dict[str, bytes] = {}
         self.meanings: dict[str, bytes] = {}
@@ -58,6 +46,7 @@ class Scan:
         self.bad = 0
 
     def line(self, number: int) -> bytes:
+        """With the blanks around it."""
         start = self.starts[number]
         return self.spool.read(start, start + self.sizes[number])
 
@@ -69,143 +58,146 @@ class Scan:
             yield number, read(start, start + sizes[number]).strip()
 
 
-def scan(spool: Spool, decode: Decode, jobs: int, memory: Memory | None = None, *, meanings: bool = False) -> Scan:
+class Seen:
+    """A list that was looked at, piece by piece."""
+
+    def __init__(self, spool: Spool, decode: Decode, looks: Sequence[Look], memory: Memory) -> None:
+        self._spool, self._decode, self._looks, self._memory = spool, decode, looks, memory
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has just the lines of the last run's list, in their order."""
+        blocks = 0
+        for look in self._looks:
+            for part in look.parts:
+                if look.bad or part.block != blocks:
+                    return False
+                blocks += part.length
+        return 0 < blocks == len(self._memory.counts)
+
+    def scan(self) -> Scan:
+        return _Joiner(Scan(self._spool, self._decode), self._memory).join(self._looks)
+
+
+def look(spool: Spool, decode: Decode, jobs: int, memory: Memory | None = None, *, meanings: bool = False) -> Seen:
     """`memory` is of lines of the same kind, read by the same rules. Unavailable."""
-    size = min(max(spool.size // (jobs * _PIECES_A_JOB) + 1, _LEAST_PIECE), _MOST_PIECE)
-    pieces = spool.pieces(max(size, spool.size // 2000))
     known = None if meanings else memory  # it does not tell what lines mean
-    looked = workers.run(
-        jobs, pieces, lambda piece: _Looker(decode, known, meanings).look(spool.read(*piece), piece[0])
+    size = min(
+        max(spool.size // (jobs * _PIECES_A_JOB) + 1, _LEAST_PIECE), _MOST_PIECE if known is None else _HOT_PIECE
     )
-    return _joined(Scan(spool, decode), looked)
+    pieces = spool.pieces(max(size, spool.size // 2000), known.begin if known is not None else None)
+    looks = workers.run(
+        jobs, pieces, lambda piece: Looker(spool.read(*piece), piece[0], decode, known, meant=meanings).look()
+    )
+    return Seen(spool, decode, looks, known or _NOTHING)
 
 
-class _Look(NamedTuple):
-    """Of one piece: `owners` has a number of `names` for each line; `height` counts lines, blank and bad ones too."""
-
-    height: int
-    starts: array[int]
-    sizes: array[int]
-    stamps: array[int]
-    texts: bytes
-    owners: array[int]
-    names: Sequence[str]
-    digests: Sequence[int]
-    meanings: Sequence[int]
-    faults: Sequence[Fault]
-    bad: int
+def scan(spool: Spool, decode: Decode, jobs: int, *, meanings: bool = False) -> Scan:
+    """Of a list of which nothing is known. Unavailable."""
+    return look(spool, decode, jobs, meanings=meanings).scan()
 
 
-class _Looker:
-    """Looks at one piece."""
+class _Joiner:
+    """Puts together what was seen and what the last run knew of it."""
 
-    def __init__(self, decode: Decode, memory: Memory | None, meanings: bool) -> None:
-        self._decode, self._meant = decode, meanings
-        self._memory = memory or Memory({}, (), (), ())
-        self._numbers: dict[str, int] = {}
-        self._digests: list[int] = []
-        self._meanings: list[int] = []
-        self._faults: list[Fault] = []
-        self._bad = 0
+    def __init__(self, found: Scan, memory: Memory) -> None:
+        self._found, self._memory = found, memory
+        self._texts, self._blocks = bytearray(), bytearray()
+        self._lines: dict[str, array[int]] = {name: array("I") for name in memory.names}
+        self._known = list(self._lines.values())
+        self._kept: list[tuple[int, int]] = []
 
-    def look(self, data: bytes, start: int) -> _Look:
-        starts, sizes, stamps, owners = array("Q"), array("I"), array("q"), array("I")
-        texts: list[bytes] = []
-        digests, number_of = self._digests, int.from_bytes
-        recall, known, told, names = self._memory
-        again: dict[int, int] = {}  # numbers of projects: an earlier run's to ours
+    def join(self, looks: Sequence[Look]) -> Scan:
+        found = self._found
+        digests: dict[str, int] = {}
+        meanings: dict[str, int] = {}
         height = 0
-        for height, line in enumerate(data.split(b"\n"), 1):
-            size = len(line)
-            if text := line.strip():
-                digest = blake2b(text, digest_size=DIGEST).digest()
-                at = recall.get(digest)
-                if at is not None:
-                    owner, stamp = known[at], told[at]
-                    number = again.get(owner)
-                    if number is None:
-                        number = again[owner] = self._number(names[owner])
-                else:
-                    name, stamp = self._read(height, text)
-                    number = self._number(name) if name else -1
-                if number >= 0:
-                    digests[number] += number_of(digest, "little")  # a sum: their order does not matter
-                    starts.append(start)
-                    sizes.append(size)
-                    stamps.append(stamp)
-                    owners.append(number)
-                    texts.append(digest)
-            start += size + 1
-        if data.endswith(b"\n"):
-            height -= 1
-        rest = (list(self._numbers), digests, self._meanings, self._faults, self._bad)
-        return _Look(height, starts, sizes, stamps, b"".join(texts), owners, *rest)
+        for look in looks:
+            self._take(look)
+            for name, digest in zip(look.names, look.digests, strict=True):
+                digests[name] = digests.get(name, 0) + digest
+            for name, meaning in zip(look.names, look.meanings, strict=False):  # none where this was not asked for
+                meanings[name] = meanings.get(name, 0) + meaning
+            found.bad += look.bad
+            room = KEPT_FAULTS - len(found.faults)
+            found.faults += [fault._replace(line=fault.line + height) for fault in look.faults[:room]]
+            height += look.height
+        found.texts, found.blocks = bytes(self._texts), bytes(self._blocks)
+        found.lines = {name: lines for name, lines in self._lines.items() if lines}
+        found.digests = self._digests(digests)
+        found.meanings = {name: _bytes(meaning) for name, meaning in meanings.items()}
+        return found
 
-    def _read(self, number: int, text: bytes) -> tuple[str, int]:
-        """Project and stamp; no project where the line can't be used."""
-        try:
-            entry = self._decode(text)
-            name, _ = identify(entry)
-            stamp = _stamp(entry)
-        except (*UNREADABLE, Invalid) as error:
-            self._bad += 1
-            if len(self._faults) < _KEPT_FAULTS:
-                self._faults.append(Fault(number, shown(text), str(error)))
-            return "", 0
-        if self._meant:
-            meaning = blake2b(_encode(entry), digest_size=DIGEST).digest()
-            self._meanings[self._number(name)] += int.from_bytes(meaning, "little")
-        return name, stamp
+    def _take(self, look: Look) -> None:
+        own = [self._lines.get(name) or self._lines.setdefault(name, array("I")) for name in look.names]
+        line = block = 0
+        for part in look.parts:
+            if part.block != NEW:
+                self._keep(part.start, part.block, part.block + part.length)
+                continue
+            stop, counts = line + part.length, split(part.length)
+            self._append(own, look.owners[line:stop], look.starts[line:stop], look.sizes[line:stop])
+            self._found.stamps += look.stamps[line:stop]
+            self._found.before += array("i", [NEW]) * part.length
+            self._found.counts.extend(counts)
+            self._texts += look.texts[line * DIGEST : stop * DIGEST]
+            self._blocks += look.blocks[block * DIGEST : (block + len(counts)) * DIGEST]
+            line, block = stop, block + len(counts)
 
-    def _number(self, name: str) -> int:
-        number = self._numbers.get(name)
-        if number is None:
-            number = self._numbers[name] = len(self._digests)
-            self._digests.append(0)
-            if self._meant:
-                self._meanings.append(0)
-        return number
+    def _keep(self, start: int, first: int, behind: int) -> None:
+        """Blocks that the last run had, which are at `start` now."""
+        memory = self._memory
+        begin, end = memory.firsts[first], memory.firsts[behind]
+        sizes = memory.sizes[begin:end]
+        starts = array("Q", accumulate(sizes, initial=start))
+        starts.pop()
+        self._append(self._known, memory.owners[begin:end], starts, sizes)
+        self._found.stamps += memory.stamps[begin:end]
+        self._found.before.extend(range(begin, end))
+        self._found.counts += memory.counts[first:behind]
+        self._texts += memory.texts[begin * DIGEST : end * DIGEST]
+        self._blocks += memory.blocks[first * DIGEST : behind * DIGEST]
+        self._kept.append((begin, end))
 
-
-def _stamp(entry: Entry) -> int:
-    """When the file was uploaded, in Unix seconds; 0 if that is not told, NO_FILE if there is none."""
-    if not entry.filename or entry.deleted is not None:
-        return NO_FILE
-    return int(entry.uploaded or 0)
-
-
-def _joined(found: Scan, looks: Iterable[_Look]) -> Scan:
-    digests: dict[str, int] = {}
-    meanings: dict[str, int] = {}
-    texts = bytearray()
-    before = first = 0
-    for look in looks:
-        found.starts += look.starts
-        found.sizes += look.sizes
-        found.stamps += look.stamps
-        texts += look.texts
-        own: list[array[int]] = []
-        for name, digest in zip(look.names, look.digests, strict=True):
-            lines = found.lines.get(name)
-            if lines is None:
-                lines = found.lines[name] = array("I")
-                digests[name] = digest
-            else:
-                digests[name] += digest
-            own.append(lines)
-        for number, owner in enumerate(look.owners, first):
+    def _append(self, own: Sequence[array[int]], owners: array[int], starts: array[int], sizes: array[int]) -> None:
+        for number, owner in enumerate(owners, len(self._found.starts)):
             own[owner].append(number)
-        for name, meaning in zip(look.names, look.meanings, strict=False):  # none where this was not asked for
-            meanings[name] = meanings.get(name, 0) + meaning
-        found.bad += look.bad
-        room = _KEPT_FAULTS - len(found.faults)
-        found.faults += [fault._replace(line=fault.line + before) for fault in look.faults[:room]]
-        before += look.height
-        first += len(look.starts)
-    found.texts = bytes(texts)
-    found.digests = {name: _bytes(digest) for name, digest in digests.items()}
-    found.meanings = {name: _bytes(meaning) for name, meaning in meanings.items()}
-    return found
+        self._found.starts += starts
+        self._found.sizes += sizes
+
+    def _digests(self, new: dict[str, int]) -> dict[str, bytes]:
+        """Of all projects; `new`: sums of their new lines."""
+        memory = self._memory
+        found = dict(zip(memory.names, memory.digests, strict=True))
+        changes = self._changes(new)
+        for name in found.keys() - self._found.lines.keys():
+            del found[name]
+        for name in self._found.lines:
+            known = found.get(name)
+            if known == b"":
+                found[name] = _bytes(sum(_number(self._found.texts, line) for line in self._found.lines[name]))
+            elif name in changes:
+                found[name] = _bytes(int.from_bytes(known or b"", "little") + changes[name])
+        return found
+
+    def _changes(self, new: dict[str, int]) -> dict[str, int]:
+        """`new`, less what is not there any more. A block may be there more than once."""
+        memory, changes, behind = self._memory, dict(new), 0
+
+        def change(first: int, end: int, sign: int) -> None:
+            for line in range(first, end):
+                name = memory.names[memory.owners[line]]
+                changes[name] = changes.get(name, 0) + sign * _number(memory.texts, line)
+
+        for begin, end in sorted([*self._kept, (len(memory.owners), len(memory.owners))]):
+            change(behind, begin, -1)
+            change(begin, min(behind, end), 1)
+            behind = max(behind, end)
+        return changes
+
+
+def _number(texts: bytes, line: int) -> int:
+    return int.from_bytes(texts[line * DIGEST : (line + 1) * DIGEST], "little")
 
 
 def _bytes(total: int) -> bytes:

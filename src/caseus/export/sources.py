@@ -25,10 +25,6 @@ class Lines(NamedTuple):
     def kind(self) -> str:
         return "plain" if self.decode is decode_plain else "json"
 
-    def digest(self, jobs: int) -> str:
-        """Of the kind and the whole text, by so many processes."""
-        return f"{self.kind} {self.spool.digest(jobs)}"
-
 
 class Source(Protocol):
     """Gives a list, as it is now, for as long as the context is open."""

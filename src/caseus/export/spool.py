@@ -5,19 +5,16 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final
 
 from caseus.errors import NotFound, Unavailable
-from caseus.export import workers
-from caseus.export.digests import DIGEST, blake2b, digest_of
 from caseus.export.scratch import temporary
 
 _CHUNK: Final = 1 << 20
 _LINE: Final = 1 << 16  # where the end of one is looked for
-_STEP: Final = 1 << 16
-_PIECE: Final = 4 << 20  # what is digested at once
+_NEAR: Final = 1 << 13
 
 
 class Spool:
@@ -54,23 +51,16 @@ class Spool:
                 if (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns):
                     raise Unavailable("the list changed while it was read: give one that is finished", kind="local")
 
-    def digest(self, jobs: int) -> str:
-        """Hex, of the whole; the same for any number of processes."""
-        return digest_of(b"".join(workers.run(jobs, range(0, self.size, _PIECE), self._digest))).hex()
+    def pieces(self, size: int, begin: Callable[[bytes], int] | None = None) -> list[tuple[int, int]]:
+        """(start, stop) of about `size` bytes each that end where lines end.
 
-    def _digest(self, start: int) -> bytes:
-        """Of a piece, read in steps that need little memory."""
-        digest = blake2b(digest_size=DIGEST)
-        stop = min(start + _PIECE, self.size)
-        for at in range(start, stop, _STEP):
-            digest.update(self.read(at, min(at + _STEP, stop)))
-        return digest.digest()
-
-    def pieces(self, size: int) -> list[tuple[int, int]]:
-        """(start, stop) of about `size` bytes each that end where lines end."""
+        `begin`: how far behind that, of bytes from there on, the next one should begin.
+        """
         found, start = [], 0
         while start < self.size:
             stop = self._line_end(min(start + size, self.size))
+            if begin is not None:
+                stop += begin(self.read(stop, min(stop + _NEAR, self.size)))
             found.append((start, stop))
             start = stop
         return found

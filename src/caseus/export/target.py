@@ -52,9 +52,10 @@ class FolderTarget:
     """
 
     forks = True
+    empty = False
 
-    def __init__(self, root: StrPath, *, empty: bool = False, sync: bool = False) -> None:
-        self.empty, self.sync = empty, sync
+    def __init__(self, root: StrPath, *, sync: bool = False) -> None:
+        self.sync = sync
         self._at = f"{os.fspath(root)}/"
         self._made = ""
 
@@ -77,8 +78,7 @@ class FolderTarget:
     def write(self, key: str, data: bytes) -> None:
         folder, slash, name = key.rpartition("/")
         path = self._at + key
-        # In a tree that nobody reads yet, a file may have its name before its bytes.
-        beside = path if self.empty else f"{self._at}{folder}{slash}.{name}.new"
+        beside = f"{self._at}{folder}{slash}.{name}.new"
         try:
             if folder != self._made:
                 self._make(folder)
@@ -91,12 +91,11 @@ class FolderTarget:
                     os.fsync(fd)
             finally:
                 os.close(fd)
-            if not self.empty:
-                os.rename(beside, path)
+            os.rename(beside, path)
         except OSError as error:
             with suppress(OSError):  # space that it took, where there is no more
                 os.unlink(beside)
-            raise _refused("write", error) from error
+            raise refused("write", error) from error
 
     def write_all(self, key: str, chunks: Iterator[bytes]) -> None:
         folder, slash, name = key.rpartition("/")
@@ -281,10 +280,11 @@ def _told(doing: str) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
-        raise _refused(doing, error) from error
+        raise refused(doing, error) from error
 
 
-def _refused(doing: str, error: OSError) -> Unavailable:
+def refused(doing: str, error: OSError) -> Unavailable:
+    """What the system refused, to be raised."""
     if error.errno in _FULL:
         return Unavailable("no space left for the tree: free some space and try again", kind="full")
     return Unavailable(f"can't {doing} {error.filename or 'the tree'}: {error.strerror}", kind="local")

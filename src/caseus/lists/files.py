@@ -16,8 +16,8 @@ from caseus.lists.bytes import Bytes
 from caseus.lists.listing import Contents, Listing, Part, Shard, trailer
 from caseus.lists.shards import Cut, Names, cut, follow
 from caseus.render import ListForm
-from caseus.storage.folders import told
-from caseus.storage.staging import Temporary
+from caseus.storage.folders import Folders, told
+from caseus.storage.temporary import Temporary
 
 FOLDER = ".lists"
 _FORMAT = 1
@@ -133,10 +133,10 @@ class ListFile:
         contents = Contents(
             key=self._key, serial=serial, file=file.name, shards=tuple(shards), trailer=trailer(self._form, shards)
         )
-        with Temporary(self._catalog.root) as temporary:
+        with Temporary(Folders(self._catalog.root)) as temporary:
             temporary.write(msgspec.msgpack.encode(contents))
             temporary.sync()
-            os.rename(temporary.name, self._folder / self._name, src_dir_fd=temporary.folder.fd)
+            temporary.rename(self._folder / self._name)
         for path in self._folder.glob(f"{self._name}.*"):
             if path.name != file.name:
                 path.unlink(missing_ok=True)  # who reads it goes on

@@ -19,7 +19,9 @@ from caseus.web.metrics import Metrics
 from caseus.web.request import CacheMark, Request
 
 _PAUSE: Final = 0.02
-"""Seconds."""
+"""Seconds that a line waits at most."""
+_MOST: Final = 64
+"""Lines that wait: all of a pause would be written in a millisecond or two, in which no request is answered."""
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.web")
 
 
@@ -35,8 +37,8 @@ class Shown:
 
 class AccessLog:
     """Lines are put together by hand where they go to a file or pipe. The first is written at once; those that come
-    soon after it wait for each other, as a write for each would be a tenth of what a request costs. `metrics` count
-    with them.
+    soon after it wait for some others, as a write for each would be a tenth of what a request costs. `metrics` count
+    at each pause.
 
     `lines`: None where structlog shall make of the events what it makes of others. `flush` at the end.
     """
@@ -45,7 +47,8 @@ class AccessLog:
         self._lines = lines
         self._metrics = metrics
         self._counts: Counter[int] = Counter()
-        self._written = -math.inf
+        self._awaited = False  # a flush is to come
+        self._flushed = -math.inf
         self._second = -1
         self._stamp = ""
         self._events = RequestLog(metrics)
@@ -95,18 +98,24 @@ class AccessLog:
         failed = "" if failure is None else f'"failure": {json.dumps(failure)}, '
         fraction = str(1_000_000 + int((wall - second) * 1e6))[1:]  # half the time of a format
         duration = f"{seconds * 1000:.1f}" if seconds else "0.0"
-        if not self._lines.waiting:
-            now = loop.time()
-            if now - self._written >= _PAUSE:
-                loop.call_soon(self.flush)
+        if not self._awaited:
+            self._awaited = True
+            if loop.time() - self._flushed >= _PAUSE:
+                loop.call_soon(self._pause, loop)
             else:
-                loop.call_later(_PAUSE, self.flush)
-            self._written = now
+                loop.call_later(_PAUSE, self._pause, loop)
         self._lines.add(
             f'{shown.begin}, "status": {status}, "bytes": {size}, "duration_ms": {duration}, '
             f'"request_id": "{request_id}", "client": "{client}", "cache": "{cache}", "user": {told}, {failed}'
             f'"event": "request", "level": "info", "timestamp": "{self._stamp}.{fraction}Z"}}\n'
         )
+        if len(self._lines.waiting) >= _MOST:
+            self._lines.flush()
+
+    def _pause(self, loop: AbstractEventLoop) -> None:
+        self._awaited = False
+        self._flushed = loop.time()
+        self.flush()
 
     def flush(self) -> None:
         """Write and count what waits."""

@@ -24,6 +24,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from caseus.server.first_write import FirstWrite, with_phrase
+from caseus.server.handover import READS, Handover
 from caseus.server.heads import check_head, parser_refusal, too_large
 from caseus.server.lane import Lane, Reply
 from caseus.server.limits import Limits
@@ -60,6 +61,7 @@ class Protocol(HttpToolsProtocol):
 
     limits: ClassVar[Limits] = Limits()
     lane: ClassVar[Lane | None] = None
+    handover: ClassVar[Handover | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -82,11 +84,11 @@ class Protocol(HttpToolsProtocol):
         self._unsent = (-1, 0.0)  # so many bytes since this time
 
     @classmethod
-    def for_at_most(cls, connections: int, lane: Lane | None = None) -> type[Self]:
-        """The same with at most so many connections, and with that lane."""
+    def for_at_most(cls, connections: int, lane: Lane | None = None, handover: Handover | None = None) -> type[Self]:
+        """The same with at most so many connections, with that lane, and who hands over there."""
         most = min(connections, cls.limits.connections)
         limits = msgspec.structs.replace(cls.limits, connections=most, spare=min(most, cls.limits.spare))
-        return type(cls.__name__, (cls,), {"limits": limits, "lane": lane})
+        return type(cls.__name__, (cls,), {"limits": limits, "lane": lane, "handover": handover})
 
     # The connection
 
@@ -115,8 +117,10 @@ class Protocol(HttpToolsProtocol):
         if self._deaf:
             self._drop(data)
             return
-        if self._place is _BETWEEN and not self._unanswered and self.lane is not None and not self._crowded:
-            if self._take_lane(self.lane, data):
+        if self._place is _BETWEEN and not self._unanswered and not self._crowded:
+            if self.lane is not None and self._take_lane(self.lane, data):
+                return
+            if self.handover is not None and not data.startswith(READS) and self._hand_over(self.handover, data):
                 return
             self._alone = data
         self._silent += len(data)
@@ -177,6 +181,18 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
             if sending.response_complete:
                 self.on_response_complete()
+
+    def _hand_over(self, handover: Handover, data: bytes) -> bool:
+        """Whether the connection is the publisher's now, with what was read of its next request."""
+        if self.transport.get_write_buffer_size():
+            return False
+        self.transport.pause_reading()  # what comes in from now on is read there
+        if not handover.give(self.transport.get_extra_info("socket").fileno(), data):
+            self.transport.resume_reading()
+            return False
+        self._deaf = True
+        self.transport.abort()  # lets go of a descriptor; the connection has another one
+        return True
 
     # What the parser finds
 

@@ -16,6 +16,8 @@ from caseus.errors import Unavailable
 from caseus.server import logs
 from caseus.server.access_log import AccessLog
 from caseus.server.engine import OVERTIME, end_after, most_connections
+from caseus.server.guests import Guest, Reception
+from caseus.server.handover import Role
 from caseus.server.http import Protocol
 from caseus.server.lane import Lane
 from caseus.server.sockets import BACKLOG
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
 class Http11:
     """An `Engine`, with a fast lane for each application."""
 
-    def __init__(self, swap: Swap, state: State) -> None:
+    def __init__(self, swap: Swap, state: State, role: Role) -> None:
         self._swap = swap
         self._log = AccessLog(logs.plain_lines(), swap.app.metrics)
         self._tls = Tls(state.certificate) if state.certificate is not None else None
-        self._protocol = Protocol.for_at_most(most_connections(state.config), self._lane())
+        kind = Protocol if role.takes is None else Guest
+        self._protocol = kind.for_at_most(most_connections(state.config), self._lane(), role.gives)
         self._server = _Server(_uvicorn_config(swap, state.config, self._protocol))
+        self._reception = None if role.takes is None else Reception(role.takes, self._server)
         if self._tls is not None:
             self._server.config.load()
             self._server.config.ssl = self._tls.context
@@ -45,7 +49,12 @@ class Http11:
         return self._server.should_exit
 
     def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
-        self._server.on_ready = on_ready
+        def ready() -> None:
+            if self._reception is not None:
+                self._reception.open()
+            on_ready()
+
+        self._server.on_ready = ready
         try:
             self._server.run(list(sockets))
         except SystemExit:  # uvicorn's word for an application that failed to start; it has logged why

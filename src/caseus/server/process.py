@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +19,12 @@ from caseus.config import Config, Loaded
 from caseus.folder import make_root
 from caseus.server import http2, logs, sockets, welcome
 from caseus.server.admin import make_first_admin
+from caseus.server.channel import WorkerEnd
+from caseus.server.handover import EVERYTHING, Handover, Role
 from caseus.server.reload import Hangups, Load, Reloader, Terminal, settle
 from caseus.server.serving import Serving
 from caseus.server.sockets import Listeners
-from caseus.server.state import read_state
+from caseus.server.state import State, read_state
 from caseus.server.supervisor import Supervisor
 from caseus.server.worker import work
 from caseus.web import Metrics
@@ -54,8 +56,8 @@ def run(loaded: Loaded, load: Load) -> int:
 
 def _listen(config: Config) -> Listeners:
     if config.http2:
-        return sockets.hold([bind for bind in config.binds if isinstance(bind, TcpBind)], workers=config.workers)
-    return sockets.listen(config.binds, workers=config.workers, mode=config.bind_mode, environ=os.environ)
+        return sockets.hold([bind for bind in config.binds if isinstance(bind, TcpBind)], workers=config.readers)
+    return sockets.listen(config.binds, workers=config.readers, mode=config.bind_mode, environ=os.environ)
 
 
 class _Started(NamedTuple):
@@ -94,15 +96,25 @@ class _Started(NamedTuple):
         self._open().close()  # migrations are done; threads and databases don't outlive a fork
         gc.collect()
         gc.freeze()
+        readers, handover = self.reloader.state.config.readers, Handover()
+
+        def begin(number: int, state: State, channel: WorkerEnd) -> None:
+            if readers == state.config.workers:
+                role = EVERYTHING
+            else:
+                role = Role(gives=handover) if number < readers else Role(takes=handover)
+            work(state, self.listeners.keep(number if number < readers else None), self.metrics, channel, role)
+
         supervisor = Supervisor(
-            lambda number, state, channel: work(state, self.listeners.keep(number), self.metrics, channel),
+            begin,
             self.reloader,
             self.hangups,
             stop_listening=self.listeners.close,
             on_ready=self._say_ready,
             on_death=self.metrics.bury,
         )
-        supervisor.run()
+        with closing(handover):
+            supervisor.run()
 
     def _open(self) -> site.Site:
         """The site, with a first user, after the welcome."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from socket import socket
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import structlog
 from caseus import site
 from caseus.errors import CaseusError
 from caseus.server.engine import Engine, end
+from caseus.server.handover import EVERYTHING, Role
 from caseus.server.http2 import Http2
 from caseus.server.http11 import Http11
 from caseus.server.swap import Swap
@@ -31,19 +33,23 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")
 
 
 class Serving:
-    """Answers on listening sockets what a site has, until it is stopped. The site is its own: `close` closes it."""
+    """Answers on listening sockets what a site has, until it is stopped. The site is its own: `close` closes it. What
+    is done unasked is left to others where its role is to read."""
 
-    def __init__(self, state: State, opened: Site, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, state: State, opened: Site, metrics: Metrics, role: Role = EVERYTHING) -> None:
+        self._metrics, self._role = metrics, role
         self._swap = Swap(create_app(opened, metrics), opened)
-        self.engine = _make_engine(self._swap, state)
+        self.engine = _make_engine(self._swap, state, role)
 
     def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
         """As `Engine.run`."""
-        sys.setswitchinterval(SWITCH_SECONDS)
+        if self._role.takes is None:  # who publishes holds up no pages, and loses time by each switch
+            sys.setswitchinterval(SWITCH_SECONDS)
         self._swap.site.catalog.watch_serial()
-        self._swap.site.publish()
-        with self._swap.site.watching():
+        with ExitStack() as stack:
+            if not self._role.reads:
+                self._swap.site.publish()
+                stack.enter_context(self._swap.site.watching())
             self.engine.run(sockets, on_ready)
 
     def close(self) -> None:
@@ -67,7 +73,8 @@ class Serving:
         old = self._swap.site
         self._swap.replace(app, new)
         old.stop_publishing()  # not when its last request is done: that may be a long download
-        new.publish()
+        if not self._role.reads:
+            new.publish()
         self.engine.apply(state)
         self._metrics.reloaded(True)
         _log.info("reloaded", users=len(state.listed))
@@ -79,5 +86,5 @@ class Serving:
         self.engine.stop()
 
 
-def _make_engine(swap: Swap, state: State) -> Engine:
-    return Http2(swap, state) if state.config.http2 else Http11(swap, state)
+def _make_engine(swap: Swap, state: State, role: Role) -> Engine:
+    return Http2(swap, state) if state.config.http2 else Http11(swap, state, role)

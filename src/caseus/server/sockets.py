@@ -53,9 +53,10 @@ class Listeners:
     def of(self, worker: int) -> list[socket.socket]:
         return [each.socket_of(worker) for each in self._listeners]
 
-    def keep(self, worker: int) -> list[socket.socket]:
-        """In the worker's own process: its sockets; those of others are closed, or they would outlive their worker."""
-        kept = self.of(worker)
+    def keep(self, worker: int | None) -> list[socket.socket]:
+        """In the worker's own process: its sockets, if it listens; others are closed, or they would outlive their
+        worker."""
+        kept = [] if worker is None else self.of(worker)
         for each in self._all():
             if each not in kept:
                 each.close()

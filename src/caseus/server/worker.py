@@ -14,6 +14,7 @@ import structlog
 
 from caseus import site
 from caseus.server.channel import WorkerEnd
+from caseus.server.handover import Role
 from caseus.server.serving import Serving
 from caseus.server.state import State
 from caseus.web import Metrics
@@ -21,11 +22,17 @@ from caseus.web import Metrics
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")
 
 
-def work(state: State, sockets: Sequence[socket], metrics: Metrics, channel: WorkerEnd) -> None:
+NICE = 5
+"""By how much the publisher steps back where readers want the same core (nice(2)): a third of their share."""
+
+
+def work(state: State, sockets: Sequence[socket], metrics: Metrics, channel: WorkerEnd, role: Role) -> None:
     """Serve until the supervisor says, or ends. CaseusError or OSError if it can't start."""
     metrics.begin()
+    if role.takes is not None:
+        os.nice(NICE)
     opened = site.build(state.config, listed=state.listed)
-    serving = Serving(state, opened, metrics)
+    serving = Serving(state, opened, metrics, role)
     # Not as of a lone process: whoever signals a whole group reaches the supervisor too, who then signals again.
     signal.signal(signal.SIGTERM, _handler(serving.engine.stop))
     try:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import BinaryIO, Protocol, Self
 
+from caseus import durability
 from caseus.errors import Invalid
 
-_SEGMENT = re.compile(r"(?!\.{1,2}(/|\Z))[A-Za-z0-9._+!~()@=,-]+\Z")
+_SEGMENT = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._+!~()@=,-]+"
+_KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*\Z")
 
 
 def check_key(key: str) -> str:
     """The key itself if it is legal, else Invalid."""
-    if not key or not all(_SEGMENT.match(segment) for segment in key.split("/")):
+    if not _KEY.match(key):
         raise Invalid(f"illegal storage key {key!r}")
     return key
 
@@ -143,11 +145,13 @@ class Storage(Protocol):
         """
         ...
 
-    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
+    def sync(
+        self, keys: Iterable[str], *, beside: bool = False, meanwhile: Callable[[], bool] = durability.nothing
+    ) -> None:
         """Make durable what the keys hold, whoever wrote it, and their names; for several in less than one by one.
 
-        `beside`: something that is durable lies there already, so that the folders above need not be looked at. Absent
-        is fine.
+        `beside`: something that is durable lies there already, so that the folders above need not be looked at.
+        `meanwhile`: as `durability.sync_all` has it. Absent is fine.
         """
         ...
 

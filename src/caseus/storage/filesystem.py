@@ -12,9 +12,10 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,21 +23,17 @@ from caseus import durability
 from caseus.errors import Invalid, NotFound, Unavailable
 from caseus.storage import check_key
 from caseus.storage.blobs import FileBlob
-from caseus.storage.folders import Folder, make_root, open_plain, told
+from caseus.storage.folders import Folder, Folders, make_root, open_plain, told
 from caseus.storage.staging import (
     CHUNK,
-    FILE,
-    INCOMING,
-    OWN,
     FilesystemStaged,
-    Temporary,
     append,
     in_folder,
     link_new,
     own_segments,
-    set_time,
     sync_keys,
 )
+from caseus.storage.temporary import FILE, INCOMING, OWN, Temporary, set_time
 
 __all__ = ["FileBlob", "FilesystemStorage"]
 
@@ -49,11 +46,16 @@ class FilesystemStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._folders = Folders(self.root)
         with told("make its folder"):
             make_root(self.root)
 
+    def keeping_folders(self) -> AbstractContextManager[None]:
+        """While it lasts, folders that this thread opens stay open: each is opened once for any number of files."""
+        return self._folders.kept()
+
     def stage(self) -> FilesystemStaged:
-        return FilesystemStaged(self.root)
+        return FilesystemStaged(self._folders)
 
     def path(self, key: str) -> Path:
         """Where the key's file is; also for keys in the store's own folders."""
@@ -68,7 +70,7 @@ class FilesystemStorage:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 os.fchmod(fd, FILE)
-                link_new(self.root, key, fd, str(path))
+                link_new(self._folders, key, fd, partial(_link, path))
             finally:
                 os.close(fd)
 
@@ -78,7 +80,7 @@ class FilesystemStorage:
         with (
             suppress(FileNotFoundError),
             told("write a file", absence=True),
-            Folder.open(self.root, folders) as folder,
+            self._folders.open(folders) as folder,
         ):
             fd = open_plain(name, folder)
             if fd is not None:
@@ -87,13 +89,15 @@ class FilesystemStorage:
                 finally:
                     os.close(fd)
 
-    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
+    def sync(
+        self, keys: Iterable[str], *, beside: bool = False, meanwhile: Callable[[], bool] = durability.nothing
+    ) -> None:
         with told("write a file"):
-            sync_keys(self.root, keys, beside=beside)
+            sync_keys(self._folders, keys, beside=beside, meanwhile=meanwhile)
 
     def replace(self, key: str, source: BinaryIO, *, durable: bool = True) -> None:
         own_segments(key)
-        with Temporary(self.root) as temporary:
+        with Temporary(self._folders) as temporary:
             while data := source.read(CHUNK):
                 temporary.write(data)
             if durable:
@@ -102,16 +106,16 @@ class FilesystemStorage:
                 temporary.show()
 
             def rename(folder: Folder, name: str) -> None:
-                os.rename(temporary.name, name, src_dir_fd=temporary.folder.fd, dst_dir_fd=folder.fd)
+                temporary.rename(name, folder)
                 if durable:
                     folder.sync()
 
             with told("replace a file"):
-                in_folder(self.root, key, rename)
+                in_folder(self._folders, key, rename)
 
     def append(self, key: str, data: bytes, *, behind: bytes) -> bool:
         *folders, name = own_segments(key)
-        with suppress(FileNotFoundError), told("write a file", absence=True), Folder.open(self.root, folders) as folder:
+        with suppress(FileNotFoundError), told("write a file", absence=True), self._folders.open(folders) as folder:
             fd = None
             with suppress(PermissionError):  # of a file of another user: it can be replaced
                 fd = open_plain(name, folder, os.O_RDWR | os.O_APPEND)
@@ -128,11 +132,11 @@ class FilesystemStorage:
         with (
             suppress(FileNotFoundError),
             told("set a file aside", absence=True),
-            Folder.open(self.root, folders) as folder,
+            self._folders.open(folders) as folder,
         ):
             if _sha256(name, folder) == digest:
                 return
-            with Folder.open(self.root, [ORPHANS], make=OWN) as orphans:
+            with self._folders.open([ORPHANS], make=OWN) as orphans:
                 os.rename(name, orphan, src_dir_fd=folder.fd, dst_dir_fd=orphans.fd)
                 orphans.sync()
             folder.sync()
@@ -143,8 +147,8 @@ class FilesystemStorage:
         with (
             suppress(FileNotFoundError),
             told("keep a file", absence=True),
-            Folder.open(self.root, folders) as folder,
-            Folder.open(self.root, [ORPHANS], make=OWN) as orphans,
+            self._folders.open(folders) as folder,
+            self._folders.open([ORPHANS], make=OWN) as orphans,
         ):
             os.link(name, _orphan_name(key), src_dir_fd=folder.fd, dst_dir_fd=orphans.fd, follow_symlinks=False)
             orphans.sync()
@@ -152,7 +156,7 @@ class FilesystemStorage:
     def open(self, key: str, start: int = 0, stop: int | None = None) -> FileBlob:
         *folders, name = own_segments(key)
         try:
-            with told("open a file", absence=True), Folder.open(self.root, folders) as folder:
+            with told("open a file", absence=True), self._folders.open(folders) as folder:
                 fd = open_plain(name, folder)
                 if fd is None and stat.S_ISDIR(os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_mode):
                     raise FileNotFoundError
@@ -167,11 +171,12 @@ class FilesystemStorage:
         with (
             suppress(FileNotFoundError),
             told("delete a file", absence=True),
-            Folder.open(self.root, folders) as folder,
+            self._folders.open(folders) as folder,
         ):
             os.unlink(name, dir_fd=folder.fd)
             durability.sync(folder.fd)
             folder.remove_if_empty()
+        self._folders.forget(folders)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         above = prefix.rpartition("/")[0]
@@ -184,7 +189,7 @@ class FilesystemStorage:
 
     def clean(self) -> None:
         """Empties `.incoming`. Only while nothing else uses the root: it takes others' uploads away."""
-        with told("clean its folder"), Folder.open(self.root, [INCOMING], make=OWN) as folder:
+        with told("clean its folder"), self._folders.open([INCOMING], make=OWN) as folder:
             for name in os.listdir(folder.fd):
                 os.unlink(name, dir_fd=folder.fd)
 
@@ -204,7 +209,7 @@ class FilesystemStorage:
         with (
             suppress(FileNotFoundError),
             told("list a folder", absence=True),
-            Folder.open(self.root, folders) as folder,
+            self._folders.open(folders) as folder,
             os.scandir(folder.fd) as entries,
         ):
             for entry in entries:
@@ -215,6 +220,10 @@ class FilesystemStorage:
                 elif entry.is_file(follow_symlinks=False):
                     names.append(entry.name)
         return sorted(names)
+
+
+def _link(path: Path, folder: Folder, name: str) -> None:
+    os.link(path, name, dst_dir_fd=folder.fd, follow_symlinks=False)
 
 
 def _orphan_name(key: str) -> str:

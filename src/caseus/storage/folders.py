@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -15,34 +16,45 @@ from caseus.errors import Unavailable
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_MOST_KEPT = 64
 
 
-@contextmanager
-def told(doing: str, *, absence: bool = False) -> Iterator[None]:
+class told:  # it reads as the words around it
     """Turns what the system refuses into Unavailable; `doing` completes "the store can't ...". No path is told.
 
     `absence`: FileNotFoundError goes through, and so does a file where a folder was looked for, as FileNotFoundError.
     """
-    try:
-        yield
-    except OSError as error:
-        if absence and isinstance(error, FileNotFoundError | NotADirectoryError):
+
+    __slots__ = ("_absence", "_doing")
+
+    def __init__(self, doing: str, *, absence: bool = False) -> None:
+        self._doing, self._absence = doing, absence
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        if self._absence and isinstance(error, FileNotFoundError | NotADirectoryError):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
         if error.errno in _FULL:
             raise Unavailable("no space left in the store: free some space and try again", kind="full") from error
-        raise Unavailable(f"the store can't {doing}: {error.strerror or 'unknown error'}", kind="local") from error
+        reason = error.strerror or "unknown error"
+        raise Unavailable(f"the store can't {self._doing}: {reason}", kind="local") from error
 
 
 class Folder:
     """An open folder together with the folders above it, up to the root; a context manager that closes them.
 
-    The root may be a link (that is the operator's choice); nothing below it is followed.
+    The root may be a link (that is the operator's choice); nothing below it is followed. `kept`: somebody else closes.
     """
 
-    def __init__(self, fds: Sequence[int], names: Sequence[str]) -> None:
+    def __init__(self, fds: Sequence[int], names: Sequence[str], *, kept: bool = False) -> None:
         self.fds = tuple(fds)
         """Of the root, of those in between, and of this one."""
         self._names = tuple(names)
+        self._kept = kept
 
     @classmethod
     def open(cls, root: Path, names: Sequence[str], *, make: int | None = None) -> Self:
@@ -51,20 +63,10 @@ class Folder:
         FileNotFoundError (also if another process takes an empty folder away meanwhile), NotADirectoryError for a
         file, OSError(ELOOP) for a link. Unavailable if the root is gone: then nobody knows what the store holds.
         """
-        try:
-            fds = [os.open(root, _FOLDER)]
-        except FileNotFoundError as error:
-            raise Unavailable("the store's folder is gone: is its disk mounted?", kind="local") from error
+        fds = [_open_root(root)]
         try:
             for name in names:
-                try:
-                    fds.append(_open_one(name, fds[-1]))
-                except FileNotFoundError:
-                    if make is None:
-                        raise
-                    with suppress(FileExistsError):
-                        os.mkdir(name, make, dir_fd=fds[-1])
-                    fds.append(_open_one(name, fds[-1]))
+                fds.append(_open_or_make(name, fds[-1], make))
         except BaseException:
             _close(fds)
             raise
@@ -92,13 +94,74 @@ class Folder:
                 return
 
     def close(self) -> None:
-        _close(self.fds)
+        if not self._kept:
+            _close(self.fds)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class Folders:
+    """Opens folders below `root`. A thread may keep those that it opens, to find them open for what it does next."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._of_thread = threading.local()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Until its end, what this thread opens stays open, and is the same folder; not to be nested."""
+        kept: dict[tuple[str, ...], Folder] = {}
+        self._of_thread.kept = kept
+        try:
+            yield
+        finally:
+            self._of_thread.kept = None
+            _close(folder.fd for folder in kept.values())
+
+    def open(self, names: Sequence[str], *, make: int | None = None) -> Folder:
+        """As `Folder.open`."""
+        kept, place = self._kept(), tuple(names)
+        if kept is None:
+            return Folder.open(self.root, place, make=make)
+        if place not in kept:
+            if len(kept) >= _MOST_KEPT:
+                return Folder.open(self.root, place, make=make)
+            above = self.open(place[:-1], make=make).fds if place else ()
+            fd = _open_or_make(place[-1], above[-1], make) if place else _open_root(self.root)
+            kept[place] = Folder((*above, fd), place, kept=True)
+        return kept[place]
+
+    def forget(self, names: Sequence[str]) -> None:
+        """The folder, or one above it, may be gone: open anew what is in the same one at the top, and not in use."""
+        kept, top = self._kept(), tuple(names[:1])
+        if kept is not None:
+            places = [place for place in kept if place and place[:1] == top]
+            _close([kept.pop(place).fd for place in places])
+
+    def _kept(self) -> dict[tuple[str, ...], Folder] | None:
+        return getattr(self._of_thread, "kept", None)
+
+
+def _open_root(root: Path) -> int:
+    try:
+        return os.open(root, _FOLDER)
+    except FileNotFoundError as error:
+        raise Unavailable("the store's folder is gone: is its disk mounted?", kind="local") from error
+
+
+def _open_or_make(name: str, above: int, make: int | None) -> int:
+    try:
+        return _open_one(name, above)
+    except FileNotFoundError:
+        if make is None:
+            raise
+        with suppress(FileExistsError):
+            os.mkdir(name, make, dir_fd=above)
+        return _open_one(name, above)
 
 
 def _open_one(name: str, above: int) -> int:
@@ -111,7 +174,7 @@ def _open_one(name: str, above: int) -> int:
         raise
 
 
-def _close(fds: Sequence[int]) -> None:
+def _close(fds: Iterable[int]) -> None:
     for fd in fds:
         os.close(fd)
 

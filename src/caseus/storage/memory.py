@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import BinaryIO
 
+from caseus import durability
 from caseus.errors import Conflict, Invalid, NotFound, Unavailable
 from caseus.storage import check_key
 from caseus.storage.blobs import BytesBlob
@@ -35,7 +36,9 @@ class MemoryStorage:
             self._staged.add(staged)
         return staged
 
-    def sync(self, keys: Iterable[str], *, beside: bool = False) -> None:
+    def sync(
+        self, keys: Iterable[str], *, beside: bool = False, meanwhile: Callable[[], bool] = durability.nothing
+    ) -> None:
         for key in keys:
             _check(key)
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import os
-import secrets
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO, Protocol, Self, TypeVar
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from functools import lru_cache
+from typing import BinaryIO, Protocol, TypeVar
 
 from caseus import durability
 from caseus.errors import Conflict, Invalid, Unavailable
 from caseus.storage import check_key
-from caseus.storage.folders import Folder, open_plain, told
+from caseus.storage.folders import Folder, Folders, open_plain, told
+from caseus.storage.temporary import Temporary, write_all
 
-INCOMING = ".incoming"
-OWN = 0o700
-"""Mode of the store's own folders."""
-FILE = 0o644
 CHUNK = 1 << 20
 
 IN_MEMORY = 1 << 20
@@ -35,8 +30,16 @@ T = TypeVar("T")
 
 
 class Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | bytearray, /) -> None: ...
     def hexdigest(self) -> str: ...
+
+
+def hashes_of(data: bytearray) -> dict[str, Hash]:
+    """Of what was written so far."""
+    hashes = new_hashes()
+    for digest in hashes.values():
+        digest.update(data)
+    return hashes
 
 
 def new_hashes() -> dict[str, Hash]:
@@ -48,43 +51,47 @@ def new_hashes() -> dict[str, Hash]:
     }
 
 
-def own_segments(key: str) -> list[str]:
-    """The key's segments; Invalid for an illegal key and for one in the store's own folders."""
+@lru_cache(1024)
+def own_segments(key: str) -> tuple[str, ...]:
+    """The key's segments; Invalid for an illegal key and for one in the store's own folders.
+
+    Each upload asks it four times of each of its keys.
+    """
     if key.startswith("."):
         raise Invalid(f"illegal storage key {key!r}: names with a dot in front belong to the store")
-    return check_key(key).split("/")
+    return tuple(check_key(key).split("/"))
 
 
-def in_folder(root: Path, key: str, act: Callable[[Folder, str], T]) -> T:
+def in_folder(folders: Folders, key: str, act: Callable[[Folder, str], T]) -> T:
     """Makes the key's folder and acts in it; again if a `delete` takes the empty folder away in between."""
-    *folders, name = own_segments(key)
+    *above, name = own_segments(key)
     for _ in range(_ATTEMPTS):
-        with suppress(FileNotFoundError), Folder.open(root, folders, make=_SHARED) as folder:
+        with suppress(FileNotFoundError), folders.open(above, make=_SHARED) as folder:
             return act(folder, name)
+        folders.forget(above)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
-def link_new(root: Path, key: str, fd: int, source: str, source_folder: Folder | None = None) -> None:
-    """Gives the open file `source` the name `key` too; fine if the key holds the same bytes, else Conflict."""
-    source_fd = None if source_folder is None else source_folder.fd
+def link_new(folders: Folders, key: str, fd: int, link: Callable[[Folder, str], None]) -> None:
+    """Gives the open file the name `key` too, by `link`; fine if the key holds the same bytes, else Conflict."""
 
-    def link(folder: Folder, name: str) -> None:
+    def link_or_compare(folder: Folder, name: str) -> None:
         try:
-            os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+            link(folder, name)
         except FileExistsError:
             if not same_bytes(fd, name, folder):
                 raise Conflict(f"{key} already holds other bytes") from None
         folder.sync()  # also for what another process linked: it may have died before its own sync
 
-    in_folder(root, key, link)
+    in_folder(folders, key, link_or_compare)
 
 
-def sync_keys(root: Path, keys: Iterable[str], *, beside: bool = False) -> None:
+def sync_keys(folders: Folders, keys: Iterable[str], *, beside: bool, meanwhile: Callable[[], bool]) -> None:
     """Makes durable what the keys hold now, whoever wrote it, and their names. What is absent is passed over.
 
     `beside`: the folders themselves are durable, as something that is lies in them.
 
-    All are on their way to the disk before the first is waited for, so that they share a commit of its journal.
+    All are on their way to the disk together, so that they share a commit of its journal.
     """
     names: dict[tuple[str, ...], list[str]] = {}
     for key in keys:
@@ -92,30 +99,33 @@ def sync_keys(root: Path, keys: Iterable[str], *, beside: bool = False) -> None:
         names.setdefault(tuple(above), []).append(name)
     left = list(names.items())
     while left:
-        _sync_folders(root, left[:_FOLDERS_AT_ONCE], beside=beside)
+        _sync_folders(folders, left[:_FOLDERS_AT_ONCE], beside, meanwhile)
         del left[:_FOLDERS_AT_ONCE]
 
 
-def _sync_folders(root: Path, wanted: Iterable[tuple[tuple[str, ...], Iterable[str]]], *, beside: bool) -> None:
+def _sync_folders(
+    folders: Folders,
+    wanted: Iterable[tuple[tuple[str, ...], Iterable[str]]],
+    beside: bool,
+    meanwhile: Callable[[], bool],
+) -> None:
     with ExitStack() as stack:
-        folders: dict[tuple[str, ...], int] = {}
+        opened: dict[tuple[str, ...], int] = {}
         files: list[int] = []
         for above, names in wanted:
             try:
-                folder = stack.enter_context(Folder.open(root, above))
+                folder = stack.enter_context(folders.open(above))
             except FileNotFoundError:
                 continue
             for depth in range(len(above) if beside else 0, len(above) + 1):
-                folders.setdefault(above[:depth], folder.fds[depth])
+                opened.setdefault(above[:depth], folder.fds[depth])
             for name in names:
                 with suppress(FileNotFoundError):
                     fd = open_plain(name, folder)
                     if fd is not None:
                         stack.callback(os.close, fd)
                         files.append(fd)
-        for fd in files:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # Linux: starts to write, and does not wait
-        durability.sync_all([*files, *folders.values()])
+        durability.sync_all([*files, *opened.values()], meanwhile)
 
 
 def same_bytes(fd: int, name: str, folder: Folder) -> bool:
@@ -143,104 +153,20 @@ def append(fd: int, data: bytes, *, behind: bytes) -> bool:
     return True
 
 
-def write_all(fd: int, data: bytes | bytearray) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(fd, left) :]
-
-
-def set_time(fd: int, time: float) -> None:
-    """Set when the open file was last changed, if it is ours; what no file system can hold becomes what one can."""
-    nanoseconds = max(-(1 << 63), min(round(time * 1e9), (1 << 63) - 1))
-    with suppress(PermissionError):  # another user's file keeps its time
-        os.utime(fd, ns=(nanoseconds, nanoseconds))
-
-
-class Temporary:
-    """A new file in `.incoming` that nobody else can open, gone when closed unless it got a name.
-
-    After a failed write or fsync it can't be synced any more: part of the bytes may be missing, and a second fsync
-    would not tell (Linux reports a lost page once).
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.name = secrets.token_hex(16)
-        with told("take a file in"):
-            self.folder = Folder.open(root, [INCOMING], make=OWN)
-            try:
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                self.fd = os.open(self.name, flags, 0o600, dir_fd=self.folder.fd)
-                fcntl.flock(self.fd, fcntl.LOCK_SH)  # `gc` takes away only what nobody holds
-            except BaseException:
-                self.folder.close()
-                raise
-        self._sound = True
-        self._there = True
-
-    def write(self, data: bytes | bytearray) -> None:
-        with self._sound_after():
-            write_all(self.fd, data)
-
-    def stamp(self, time: float) -> None:
-        with told("write a file"):
-            set_time(self.fd, time)
-
-    def show(self) -> None:
-        """From now on it can be read by whoever finds it under a name."""
-        with self._sound_after():
-            os.fchmod(self.fd, FILE)
-
-    def sync(self) -> None:
-        with self._sound_after():
-            os.fchmod(self.fd, FILE)
-            durability.sync(self.fd)
-
-    def unlink(self) -> None:
-        if self._there:
-            with suppress(FileNotFoundError):
-                os.unlink(self.name, dir_fd=self.folder.fd)
-            self._there = False
-
-    def close(self) -> None:
-        if self.fd < 0:
-            return
-        fd, self.fd = self.fd, -1  # the number may be another file's from now on
-        try:
-            with told("forget a file"):
-                self.unlink()
-        finally:
-            os.close(fd)
-            self.folder.close()
-
-    @contextmanager
-    def _sound_after(self) -> Iterator[None]:
-        if not self._sound:
-            raise Unavailable("a write to the store failed before: send the file again", kind="local")
-        self._sound = False
-        with told("write a file"):
-            yield
-        self._sound = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
 class FilesystemStaged:
     """Bytes on their way: few of them in memory until they get a name, more in `.incoming`, mode 0600 until synced."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._hashes = new_hashes()
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._hashes: dict[str, Hash] | None = None
+        """None as long as all is in memory: of a sidecar nobody asks for digests."""
         self._digests: dict[str, str] | None = None
         self._size = 0
         self._time: float | None = None
         self._synced = False
         self._named = False
-        self._held: bytearray | None = bytearray()
-        """All that was written, as long as it is in memory."""
+        self._held = bytearray()
+        """All that was written, as long as it is in memory; also when the file has it too."""
         self._temporary: Temporary | None = None
 
     @property
@@ -250,22 +176,25 @@ class FilesystemStaged:
     @property
     def digests(self) -> dict[str, str]:
         if self._digests is None:
-            self._digests = {name: digest.hexdigest() for name, digest in self._hashes.items()}
+            hashes = self._hashes or hashes_of(self._held)
+            self._digests = {name: digest.hexdigest() for name, digest in hashes.items()}
         return dict(self._digests)
 
     def write(self, data: bytes, /) -> None:
-        if self._held is not None and len(self._held) + len(data) <= IN_MEMORY:
+        if self._temporary is None and len(self._held) + len(data) <= IN_MEMORY:
             self._held += data
         else:
             self._file().write(data)
-        for digest in self._hashes.values():
-            digest.update(data)
+            if self._hashes is None:
+                self._hashes, self._held = hashes_of(self._held), bytearray()
+            for digest in self._hashes.values():
+                digest.update(data)
         self._size += len(data)
         self._synced = False
         self._digests = None
 
     def reader(self) -> BinaryIO:
-        if self._held is not None:
+        if self._hashes is None:
             return io.BytesIO(self._held)
         with told("read a file"):
             return io.BufferedReader(_PositionalReader(os.dup(self._file().fd)))
@@ -288,7 +217,7 @@ class FilesystemStaged:
         self.sync()
         temporary = self._file()
         with told("name a file"):
-            link_new(self._root, key, temporary.fd, temporary.name, temporary.folder)
+            link_new(self._folders, key, temporary.fd, temporary.link)
             self._named = True
             temporary.unlink()
 
@@ -298,13 +227,9 @@ class FilesystemStaged:
             return
         temporary = self._file()
         temporary.show()
-
-        def link(folder: Folder, name: str) -> None:
-            os.link(temporary.name, name, src_dir_fd=temporary.folder.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
-
         with told("name a file"):
             try:
-                in_folder(self._root, key, link)
+                in_folder(self._folders, key, temporary.link)
             except FileExistsError:
                 raise Conflict(f"{key} already holds bytes from elsewhere") from None
             self._named = True
@@ -313,10 +238,8 @@ class FilesystemStaged:
     def _file(self) -> Temporary:
         """The file in `.incoming`, from now on with all that was written."""
         if self._temporary is None:
-            self._temporary = Temporary(self._root)
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._temporary.write(held)
+            self._temporary = Temporary(self._folders)
+            self._temporary.write(self._held)
             if self._time is not None:
                 self._temporary.stamp(self._time)
         return self._temporary
@@ -327,9 +250,9 @@ class FilesystemStaged:
         return self._named
 
     def holds(self, key: str) -> bool:
-        *folders, name = own_segments(key)
+        *above, name = own_segments(key)
         try:
-            with told("look at a file", absence=True), Folder.open(self._root, folders) as folder:
+            with told("look at a file", absence=True), self._folders.open(above) as folder:
                 return same_bytes(self._file().fd, name, folder)
         except FileNotFoundError:
             return False

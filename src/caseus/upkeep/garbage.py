@@ -25,7 +25,7 @@ from caseus.names import split_sidecar
 from caseus.packages import read_lines
 from caseus.storage import MARKERS
 from caseus.storage.filesystem import ORPHANS, FilesystemStorage
-from caseus.storage.staging import INCOMING
+from caseus.storage.temporary import INCOMING
 from caseus.upkeep.holding import holding
 from caseus.verify import is_put_back
 

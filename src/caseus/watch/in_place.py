@@ -11,7 +11,8 @@ from typing import BinaryIO, Self
 from caseus import durability
 from caseus.errors import Busy, CaseusError, NotFound
 from caseus.storage.folders import Folder, open_plain, told
-from caseus.storage.staging import CHUNK, new_hashes, set_time
+from caseus.storage.staging import CHUNK, new_hashes
+from caseus.storage.temporary import set_time
 from caseus.watch.tree import seen
 
 

@@ -85,6 +85,11 @@ class Intake:
         except MultipartError:
             raise Invalid("malformed upload: the body ends before its last boundary; send it again") from None
 
+    @property
+    def received(self) -> int:
+        """Bytes of the body so far."""
+        return body_limit(self._max_file_bytes) - self._left
+
     def take(self) -> bytes:
         """The file's bytes since the last time."""
         data = b"".join(self._pending)

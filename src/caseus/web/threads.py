@@ -48,10 +48,12 @@ async def in_thread(
         raise
 
 
-async def in_thread_and_on(pool: ThreadPoolExecutor, function: Callable[[], Future[T]]) -> T:
+async def in_thread_and_on(
+    submit: Callable[[Callable[[], None]], Future[None]], function: Callable[[], Future[T]]
+) -> T:
     """The result of the future that the function gives, which others see to: meanwhile it keeps no thread.
 
-    When cancelled it still waits for that.
+    `submit`: a pool's, or what else hands it to a thread. When cancelled it still waits for that.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[T] = loop.create_future()
@@ -69,7 +71,7 @@ async def in_thread_and_on(pool: ThreadPoolExecutor, function: Callable[[], Futu
             future.set_exception(error)
         future.add_done_callback(tell)
 
-    running = pool.submit(run)
+    running = submit(run)
     try:
         return await asyncio.shield(ended)
     except asyncio.CancelledError:

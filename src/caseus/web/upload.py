@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from caseus.checks.form import Form
 from caseus.errors import Invalid
+from caseus.publication import QUICK
 from caseus.storage import Staged
 from caseus.web.answers import Answer, text_answer
 from caseus.web.errors import Refusal
@@ -53,7 +54,8 @@ class Uploads:
                 form = Form.parse(intake.pairs)
                 return publisher.begin(staged, form, filename=filename, signature=signature, actor=actor)
 
-            outcome = await in_thread_and_on(self._threads.uploads, begin)
+            submit = publisher.prepare if intake.received <= QUICK else self._threads.uploads.submit
+            outcome = await in_thread_and_on(submit, begin)
         finally:
             if staging.is_large:
                 await in_thread(self._threads.uploads, staging.close)
