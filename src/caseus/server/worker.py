@@ -22,8 +22,8 @@ from caseus.web import Metrics
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")
 
 
-NICE = 5
-"""By how much the publisher steps back where readers want the same core (nice(2)): a third of their share."""
+NICE = 10
+"""By how much the publisher steps back where readers want the same core (nice(2)): a tenth is left for it."""
 
 
 def work(state: State, sockets: Sequence[socket], metrics: Metrics, channel: WorkerEnd, role: Role) -> None:
