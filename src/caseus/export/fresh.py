@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import Final, Self
 
-from caseus.export.target import FolderTarget, StrPath, refused
+from caseus.export.target import FolderTarget, StrPath, fill, refused
 
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _MOST_MADE: Final = 1000
@@ -27,11 +27,7 @@ class FreshFolder(FolderTarget):
             self._make(folder)
             fd = os.open(key, _FLAGS, 0o644, dir_fd=self._fd)
             try:
-                written = os.write(fd, data)
-                while written < len(data):
-                    written += os.write(fd, memoryview(data)[written:])
-                if self.sync:
-                    os.fsync(fd)
+                fill(fd, data, sync=self.sync)
             finally:
                 os.close(fd)
         except OSError as error:

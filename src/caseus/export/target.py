@@ -84,11 +84,7 @@ class FolderTarget:
                 self._make(folder)
             fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             try:
-                written = os.write(fd, data)
-                while written < len(data):
-                    written += os.write(fd, memoryview(data)[written:])
-                if self.sync:
-                    os.fsync(fd)
+                fill(fd, data, sync=self.sync)
             finally:
                 os.close(fd)
             os.rename(beside, path)
@@ -281,6 +277,15 @@ def _told(doing: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise refused(doing, error) from error
+
+
+def fill(fd: int, data: bytes, *, sync: bool) -> None:
+    """Write it all."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+    if sync:
+        os.fsync(fd)
 
 
 def refused(doing: str, error: OSError) -> Unavailable:
