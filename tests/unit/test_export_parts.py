@@ -37,7 +37,9 @@ PLAIN = st.from_regex(r"[0-2](\.[0-2]){0,3}", fullmatch=True)
 # Filenames
 
 
-@given(IN_WHEELS, VERSIONS, st.sampled_from(["py3-none-any", "1a-cp310-cp310-manylinux_2_17_x86_64.manylinux2014_x86_64"]))
+@given(
+    IN_WHEELS, VERSIONS, st.sampled_from(["py3-none-any", "1a-cp310-cp310-manylinux_2_17_x86_64.manylinux2014_x86_64"])
+)
 def test_wheels_are_read_as_packaging_reads_them(name: str, version: str, rest: str) -> None:
     filename = f"{name}-{version}-{rest}.whl"
     project, told = guess(filename)
