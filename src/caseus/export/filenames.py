@@ -50,9 +50,10 @@ def _normalized(name: str) -> str:
 
 def _wheel(filename: str) -> tuple[str, str]:
     parts = filename[:-4].split("-")
-    if len(parts) in (5, 6):
-        name, version, *build, python, abi, platform = parts
-        if version[:1].isdigit() and not (build and not build[0][:1].isdigit()) and _tags(python, abi, platform):
+    build = parts.pop(2) if len(parts) == 6 else "0"
+    if len(parts) == 5:
+        name, version, python, abi, platform = parts
+        if version[:1].isdigit() and build[:1].isdigit() and _tags(python, abi, platform):
             return name, version
     raise Invalid(f"{filename!a} is no name of a wheel (PEP 427)")
 

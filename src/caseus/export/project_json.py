@@ -102,6 +102,11 @@ class ProjectJson:
             release.yanked,
             entry.yanked_reason,
             msgspec.UNSET if release.uploaded is None else release.uploaded,
-            msgspec.UNSET if entry.hash is None else dict([entry.hash.split("=", 1)]),
+            msgspec.UNSET if entry.hash is None else _digests(entry.hash),
         )
         return msgspec.Raw(_encode(told))
+
+
+def _digests(told: str) -> dict[str, str]:
+    algorithm, _, digest = told.partition("=")
+    return {algorithm: digest}
