@@ -61,11 +61,11 @@ class Rows:
     def at(self, places: Iterable[int]) -> list[bytes]:
         """The rows; empty ones where they were not rendered."""
         sizes, starts, rows = self._sizes, self._places, []
-        windows: dict[int, tuple[int, int, bytes]] = {}  # share to where it is read, from here to there
+        windows = [_NOWHERE] * len(self._pieces)  # where each share is read, from here to there
         for place in places:
             start = starts[place]
             stop = start + sizes[place]
-            begin, end, data = windows.get(start >> _OFFSET, _NOWHERE)
+            begin, end, data = windows[start >> _OFFSET]
             if start < begin or stop > end:
                 data = self._read(start, max(stop - start, _WINDOW))
                 begin, end, _ = windows[start >> _OFFSET] = start, start + len(data), data
@@ -104,9 +104,9 @@ class Changelog:
 
     def _write(self, number: int, new_writer: Callable[[], Writer]) -> tuple[bytes, Counts]:
         places, writer = _of_page(self._newest, number), new_writer()
-        lines = array("i", map(self._rows.lines.__getitem__, places))
-        before = array("i", map(self._scan.before.__getitem__, lines))
-        known = _of_page(self._known, number)
+        in_list, known = self._rows.lines, _of_page(self._known, number)
+        lines = array("i", [in_list[place] for place in places])
+        before = array("i", [self._scan.before[line] for line in lines]) if known else known
         if before == known and self._count == self._known_pages:
             return lines.tobytes(), Counts(kept=1 + len(self._options.compress))
         rows = self._rows_at(places, before, self._old_rows(number, known, writer.target))

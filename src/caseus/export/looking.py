@@ -71,7 +71,7 @@ class Looker:
 
     def look(self) -> Look:
         data, start, sizes, number_of = self._data, self._start, self._sizes, int.from_bytes
-        digests, find, read, numbered = self._digests, self._data.find, self._read, self._number
+        digests, numbers, find, read = self._digests, self._numbers, self._data.find, self._read
         heads = self._memory.heads if self._memory is not None else {}
         starts, stamps, owners = array("Q"), array("q"), array("I")
         texts: list[bytes] = []
@@ -87,7 +87,8 @@ class Looker:
                 continue
             name, stamp = read(height, text) if text else ("", 0)
             if name:
-                number = numbered(name)
+                if (number := numbers.get(name)) is None:
+                    number = self._number(name)
                 digests[number] += number_of(digest, "little")  # a sum: their order does not matter
                 starts.append(start + at)
                 sizes.append(stop - at)
