@@ -95,14 +95,14 @@ def releases(*filenames: str, yanked: str = "") -> list[Release]:
     found = []
     for filename in filenames:
         _, version = guess(filename)
-        found.append(Release(version, Entry(filename=filename), yanked=filename in yanked.split()))
+        found.append(Release(version, Entry(filename=filename), filename, yanked=filename in yanked.split()))
     return ordered(found)
 
 
 @given(st.lists(PLAIN, min_size=2, max_size=5, unique=True), st.sampled_from(["", "rc1", ".post1"]))
 def test_versions_that_are_numbers_are_ordered_as_packaging_orders_them(versions: list[str], ending: str) -> None:
     versions[0] += ending  # with one that has more than numbers, all are compared by packaging
-    found = ordered(Release(version, Entry(filename=f"acme-{version}.zip")) for version in versions)
+    found = ordered(Release(version, Entry(filename=f"acme-{version}.zip"), "") for version in versions)
     told = [(Version(release.version or ""), natural(release.entry.filename)) for release in found]
     assert told == sorted(told)
     finals = [version for version, _ in told if not version.is_prerelease]

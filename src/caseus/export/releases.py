@@ -21,13 +21,13 @@ Order = tuple[int, "Version | tuple[int | str, ...]"]
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):
-    """A file as pages tell it. `version`: what its name tells, as it is spelled there. `line`: the number of its line.
-
-    `uploaded`: the moment in words, None where it is not known.
+    """A file as pages tell it. `version`: what its name tells, as it is spelled there. `path`: its name, as links have
+    it. `line`: the number of its line. `uploaded`: the moment in words, None where it is not known.
     """
 
     version: str | None
     entry: Entry
+    path: str
     line: int = 0
     uploaded: str | None = None
     yanked: bool = False
