@@ -58,9 +58,9 @@ class Rows:
         stamps = [scan.stamps[line] for line in self.lines]
         return array("I", sorted(range(len(stamps)), key=stamps.__getitem__, reverse=True))
 
-    def at(self, places: Iterable[int]) -> list[bytes]:
+    def at(self, places: Iterable[int]) -> Iterator[bytes]:
         """The rows; empty ones where they were not rendered."""
-        sizes, starts, rows = self._sizes, self._places, []
+        sizes, starts = self._sizes, self._places
         windows = [_NOWHERE] * len(self._pieces)  # where each share is read, from here to there
         for place in places:
             start = starts[place]
@@ -69,8 +69,7 @@ class Rows:
             if start < begin or stop > end:
                 data = self._read(start, max(stop - start, _WINDOW))
                 begin, end, _ = windows[start >> _OFFSET] = start, start + len(data), data
-            rows.append(data[start - begin : stop - begin])
-        return rows
+            yield data[start - begin : stop - begin]
 
     def _read(self, start: int, size: int) -> bytes:
         """From there on, as far as the share goes."""
@@ -123,12 +122,9 @@ class Changelog:
             rows[number] = row
         return cast(list[bytes], rows)
 
-    def _new_rows(self, places: Sequence[int]) -> Sequence[bytes]:
-        rows = self._rows.at(places)
-        if b"" in rows:
-            lines = self._rows.lines
-            rows = [row or self._rendered(lines[at]) for at, row in zip(places, rows, strict=True)]
-        return rows
+    def _new_rows(self, places: Sequence[int]) -> Iterator[bytes]:
+        lines = self._rows.lines
+        return (row or self._rendered(lines[at]) for at, row in zip(places, self._rows.at(places), strict=True))
 
     def _old_rows(self, number: int, known: Sequence[int], target: Target) -> Mapping[int, bytes]:
         """Of the page that had the number: those of the lines that are known to be there."""
