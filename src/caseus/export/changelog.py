@@ -29,7 +29,7 @@ PAGE_ENTRIES: Final = 5000
 
 _OFFSET: Final = 40  # bits of a place that tell where in its share it is
 _MASK: Final = (1 << _OFFSET) - 1
-_WINDOW: Final = 16 << 10  # about as much of a share as a page has of it
+_WINDOW: Final = 4 << 10  # a third of what a page has of a share: all windows together are near the processor
 _NOWHERE: Final = (0, 0, b"")
 _ROW: Final = b"<tr><td>"
 

@@ -10,7 +10,7 @@ import msgspec
 
 from caseus.errors import Invalid
 from caseus.export.digests import DIGEST, blake2b, digest_of
-from caseus.export.entries import UNREADABLE, Decode, Entry, identify, shown
+from caseus.export.entries import UNREADABLE, Decode, identify, shown
 from caseus.export.memory import Memory, split
 from caseus.export.report import Fault
 
@@ -126,11 +126,13 @@ class Looker:
         assert part == stop
 
     def _read(self, number: int, text: bytes) -> tuple[str, int]:
-        """Project and stamp; no project where the line can't be used."""
+        """Project, and when the file was uploaded, in Unix seconds: 0 if that is not told, NO_FILE if there is none.
+
+        No project where the line can't be used.
+        """
         try:
             entry = self._decode(text)
             name, _ = identify(entry)
-            stamp = _stamp(entry)
         except (*UNREADABLE, Invalid) as error:
             self._bad += 1
             if len(self._faults) < KEPT_FAULTS:
@@ -139,7 +141,9 @@ class Looker:
         if self._meant:
             meaning = blake2b(_encode(entry), digest_size=DIGEST).digest()
             self._meanings[self._number(name)] += int.from_bytes(meaning, "little")
-        return name, stamp
+        if not entry.filename or entry.deleted is not None:
+            return name, NO_FILE
+        return name, int(entry.uploaded or 0)
 
     def _number(self, name: str) -> int:
         number = self._numbers.get(name)
@@ -149,10 +153,3 @@ class Looker:
             if self._meant:
                 self._meanings.append(0)
         return number
-
-
-def _stamp(entry: Entry) -> int:
-    """When the file was uploaded, in Unix seconds; 0 if that is not told, NO_FILE if there is none."""
-    if not entry.filename or entry.deleted is not None:
-        return NO_FILE
-    return int(entry.uploaded or 0)
