@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -23,7 +23,7 @@ NO_FILE: Final = -(1 << 62)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """Lines that follow each other, from the byte `start` of the list on: `length` blocks from `block` on that the last
     run had, or so many NEW lines."""
 
@@ -32,7 +32,7 @@ class Part(NamedTuple):
     length: int
 
 
-class Look(NamedTuple):
+class Look(msgspec.Struct, frozen=True, gc=False):
     """Of one piece: its `parts`, and arrays of their NEW lines, as `Scan` has them; digests of the blocks they make.
 
     `owners` has a number of `names` for each of these; `digests` and `meanings` are sums of theirs for each name.

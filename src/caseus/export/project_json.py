@@ -81,7 +81,8 @@ class ProjectJson:
         return _encode(_Page(told, releases, releases.get(version, []) if version is not None else []))
 
     def _listed(self, files: Sequence[Release]) -> list[msgspec.Raw]:
-        return [self._files[file.entry.filename] for file in files]
+        known = self._files
+        return [known[file.entry.filename] for file in files]
 
     def _url(self, release: Release, up: str) -> str:
         return self._links.for_programs(self._found.name, release, up)

@@ -149,7 +149,10 @@ def _in_release(files: list[Release]) -> list[Release]:
     others: list[Release] = []
     for file in files:
         (wheels if file.entry.filename.endswith(".whl") else others).append(file)
-    for kind in (wheels, others):
-        if len(kind) > 1:
-            kind.sort(key=lambda file: (natural(file.entry.filename), file.entry.filename))
-    return wheels + others
+    return _by_name(wheels) + _by_name(others)
+
+
+def _by_name(files: list[Release]) -> list[Release]:
+    if len(files) < 2:
+        return files
+    return sorted(files, key=lambda file: (natural(file.entry.filename), file.entry.filename))
