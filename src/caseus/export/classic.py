@@ -90,10 +90,10 @@ def project_page(found: Found, links: Sequence[str], generated: str | None) -> b
 
 
 def _item(release: Release, link: str) -> str:
-    version, entry, _, uploaded, _ = release
-    told = version if version is not None else "unknown version"  # of letters that filenames are made of
-    if uploaded is not None:
-        told = f"{told}, {uploaded}"
+    entry = release.entry
+    told = release.version if release.version is not None else "unknown version"  # of letters that filenames have
+    if release.uploaded is not None:
+        told = f"{told}, {release.uploaded}"
     if entry.uploaded_by is not None:
         told = f"{told}, {_often(entry.uploaded_by)}"
     return f'<li><a href="{link}"{_attributes(release)}>{entry.filename}</a> ({told})</li>\n'
@@ -129,11 +129,11 @@ def changelog_rows(releases: Iterable[Release], links: Iterable[str]) -> list[by
     """A line of a page for each."""
     return [
         (
-            f'<tr><td><a href="{link}">{entry.filename}</a></td>'
-            f'<td class="nowrap">{uploaded if entry.uploaded else ""}</td>'
-            f'<td class="nowrap">{_often(entry.uploaded_by or "")}</td></tr>\n'
+            f'<tr><td><a href="{link}">{release.entry.filename}</a></td>'
+            f'<td class="nowrap">{release.uploaded if release.entry.uploaded else ""}</td>'
+            f'<td class="nowrap">{_often(release.entry.uploaded_by or "")}</td></tr>\n'
         ).encode()
-        for (_, entry, _, uploaded, _), link in zip(releases, links, strict=True)
+        for release, link in zip(releases, links, strict=True)
     ]
 
 
