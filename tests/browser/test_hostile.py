@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from playwright.sync_api import Browser
 
 from support.browser import HACK, Window, attributes, schemes, tags
 from support.clients import upload
 from support.packages import make_sdist, make_wheel, metadata
 from support.server import CaseusServer
-from support.upstream import FakeUpstream, Fault, Options
+from support.static import by_python
+from support.upstream import FakeUpstream, Fault, Listed, Options
 
+JSON_PAGE = "application/vnd.pypi.simple.v1+json"
 MARKUP = f"""</a>"'><script>{HACK}</script><img src=x onerror={HACK}><a href="javascript:{HACK}">x</a>&quot;<!--"""
 HEADERS = f"""\
 Author: {MARKUP}
@@ -26,6 +30,7 @@ Classifier: {MARKUP}
 Description-Content-Type: text/html
 Requires-Dist: other @ javascript:{HACK}
 """
+POLICY = 'http-equiv="Content-Security-Policy"'
 TAGS = {"html", "head", "meta", "title", "body", "h1", "a", "br"}
 LINKS = {
     "href", "data-requires-python", "data-core-metadata", "data-dist-info-metadata", "data-yanked", "data-gpg-sig",
@@ -61,7 +66,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evil]:
     """An index whose users and whose upstream are hostile."""
     wheel = make_wheel("evil", "1.0", metadata_bytes=hostile())
     script = make_wheel("far-evil", "1.0")
-    upstream_files = {
+    listed: dict[str, Sequence[Listed]] = {
         "far-evil": [
             (*script, Options(yanked=MARKUP, requires_python=MARKUP, signature=MARKUP.encode())),
             (*make_wheel("far-evil", "2.0"), Options(url=f"javascript:{HACK}")),
@@ -71,7 +76,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evil]:
         MARKUP: [],
     }
     root = tmp_path_factory.mktemp("evil") / "root"
-    with FakeUpstream(upstream_files) as upstream, CaseusServer(root, upstream=upstream.url) as server:
+    with FakeUpstream(listed) as upstream, CaseusServer(root, upstream=upstream.url) as server:
         told = Fault("raw", body=page_of_an_upstream("odd-evil", "odd_evil-1.0.tar.gz"), content_type=JSON_PAGE)
         upstream.fail(told, "/simple/odd-evil/")
         assert upload(server.url, *wheel, login=server.admin).status == 200
@@ -82,7 +87,26 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evil]:
         yield Evil(server.url, wheel[0])
 
 
-JSON_PAGE = "application/vnd.pypi.simple.v1+json"
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"<script>{HACK}</script>", "ran: 1"),
+        (f"<img src=x onerror={HACK}>", "ran: 1"),
+        ("<script>alert('evil')</script>", "asked by alert: evil"),
+        ("<script>evil()</script>", "failed: evil is not defined"),
+        (f"""<meta {POLICY} content="script-src x:"><script>{HACK}</script>""", "violated script-src-elem: inline"),
+    ],
+)  # fmt: skip
+def test_what_a_page_does_is_noticed(browser: Browser, tmp_path: Path, text: str, told: str) -> None:
+    """Else the tests below could not fail."""
+    (tmp_path / "index.html").write_text(f"<title>evil</title>{text}")
+    window = Window(browser)
+    with by_python(tmp_path) as url:
+        window.go(url)
+        with pytest.raises(AssertionError):
+            window.judge()
+    assert any(told in each for each in window.told)
+    window.close()
 
 
 @each_policy

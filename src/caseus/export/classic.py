@@ -42,7 +42,7 @@ _FILTER: Final = """\
     }
   }
   search.oninput = filter;
-  filter();
+  addEventListener("pageshow", filter);
 })();
 """
 
@@ -175,7 +175,7 @@ def _plain(title: str, body: str, metas: str = "") -> bytes:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="pypi:repository-version" content="{API_VERSION}">\n{metas}<title>{title}</title>\n</head>\n'
-        f"<body>\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
+        f'<body style="overflow-wrap: anywhere">\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n'
     ).encode()
 
 
