@@ -135,13 +135,14 @@ def test_the_browser_asks_for_the_password(closed: CaseusServer, open_window: Op
     assert find_the_wheel(window.page) == WHEEL[1]
 
 
-def test_nobody_gets_in_without_a_password(closed: CaseusServer, window: Window) -> None:
+def test_nobody_gets_in_without_a_password(closed: CaseusServer, open_window: Open) -> None:
     """Where nobody can be asked for one, Chromium shows an error of its own."""
     for path in ("", "simple/", "simple/acme-app/"):
+        window = open_window()
         with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
             window.go(closed.url + path)
         window.page.wait_for_url("chrome-error://chromewebdata/")
-        assert window.asked[-1] == closed.url + path
+        assert window.asked[0] == closed.url + path
 
 
 def test_nobody_gets_in_by_a_wrong_password(closed: CaseusServer, open_window: Open) -> None:
