@@ -21,19 +21,18 @@ FILES = [
     make_wheel("widgets", "2024.10.1", tag="cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64"),
 ]
 MARKUP = f"""</a></td>"'><script>{HACK}</script><img src=x onerror={HACK}><a href="javascript:{HACK}">x</a>&quot;<!--"""
-PAGES = {
-    "top": "index.html",
-    "list": "simple/index.html",
-    "project": "simple/acme-app/index.html",
-    "long name": "simple/widgets/index.html",
-    "changelog": "changelog/page1.html",
-    "not found": "404.html",
-    "top, caseus": "caseus/index.html",
-    "list, caseus": "caseus/simple/index.html",
-    "project, caseus": "caseus/simple/acme-app/index.html",
-    "changelog, caseus": "caseus/changelog/page1.html",
-}
-each_page = pytest.mark.parametrize("path", PAGES.values(), ids=PAGES.keys())
+PAGES = (
+    "index.html",
+    "simple/index.html",
+    "simple/acme-app/index.html",
+    "simple/widgets/index.html",
+    "changelog/page1.html",
+    "404.html",
+    "caseus/index.html",
+    "caseus/simple/index.html",
+    "caseus/simple/acme-app/index.html",
+    "caseus/changelog/page1.html",
+)
 Open = Callable[..., Window]
 
 
@@ -71,23 +70,17 @@ def focused_filter(page: Page) -> Locator:
     return found
 
 
-@pytest.mark.parametrize(
-    ("typed", "left"),
-    [
-        ("app", ["acme-app", "acme-app-tools"]),
-        ("ACME_App.Tools", ["acme-app-tools"]),
-        ("tools acme", ["acme-app-tools"]),
-        ("nothing such", []),
-        ("<b>", []),
-    ],
-)
-def test_filter(url: str, window: Window, typed: str, left: list[str]) -> None:
+def test_filter(url: str, window: Window) -> None:
     window.go(url)
     filter_box = focused_filter(window.page)
-    window.page.keyboard.type(typed)
-    are_shown(window.page, left)
-    filter_box.fill("")
-    are_shown(window.page, ["acme-app", "acme-app-tools", "widgets"])
+    window.page.keyboard.type("app")
+    are_shown(window.page, ["acme-app", "acme-app-tools"])
+    tools = ["acme-app-tools"]
+    for typed, left in {"ACME_App.Tools": tools, "tools acme": tools, "nothing such": [], "<b>": []}.items():
+        filter_box.fill(typed)
+        are_shown(window.page, left)
+        filter_box.fill("")
+        are_shown(window.page, ["acme-app", "acme-app-tools", "widgets"])
 
 
 def test_what_was_typed_still_filters_after_going_back(url: str, window: Window) -> None:
@@ -140,12 +133,12 @@ def test_the_keyboard_leads_to_a_project(url: str, window: Window) -> None:
     expect(window.page.get_by_role("heading", level=1)).to_have_text("acme-app")
 
 
-@each_page
-def test_on_a_phone(url: str, open_window: Open, path: str) -> None:
+def test_on_a_phone(url: str, open_window: Open) -> None:
     window = open_window(**PHONE)
-    window.go(url + path)
-    fits(window.page)
-    is_accessible(window.page)
+    for path in PAGES:
+        window.go(url + path)
+        fits(window.page)
+        is_accessible(window.page)
 
 
 # Hostile lists
@@ -188,29 +181,28 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield served
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["", "simple/", "simple/evil/", "changelog/page1.html", "404.html", "caseus/", "caseus/simple/evil/"],
-)
-def test_a_hostile_list_makes_text(hostile: str, window: Window, path: str) -> None:
+def test_a_hostile_list_makes_text(hostile: str, window: Window) -> None:
     """No element, no attribute and no link of another kind than on any page; nothing runs, also when it is clicked."""
-    window.go(hostile + path)
-    page = window.page
-    own = page.locator("body script")
-    assert tags(page) <= {
-        "html", "head", "meta", "title", "style", "body", "header", "main", "div", "h1", "h2", "p", "strong", "ul",
-        "li", "a", "br", "table", "tbody", "tr", "th", "td", "label", "input", "script",
-    }  # fmt: skip
-    assert own.count() <= 1 and HACK not in "".join(own.all_text_contents())
-    handlers = {name for name in attributes(page) if name.startswith("on")}
-    assert not handlers
-    assert schemes(page) <= {"http:", "https:"}
-    if path.endswith("simple/evil/"):
-        assert page.get_by_role("link").count() == 5
-        assert page.locator("[data-yanked]").first.get_attribute("data-yanked") == MARKUP
-        assert page.locator("meta[name='pypi:project-status-reason']").get_attribute("content") == MARKUP
-    if path == "simple/evil/":
-        assert page.get_by_role("listitem").filter(has_text=f"({MARKUP}, 2023-11-14 22:13:20, {MARKUP})").count() == 1
-    if path == "":
-        focused_filter(page).fill("evil")
-        expect(page.locator("a.package:visible strong")).to_have_text(["evil"])
+    for path in ("", "simple/", "simple/evil/", "changelog/page1.html", "404.html", "caseus/", "caseus/simple/evil/"):
+        window.go(hostile + path)
+        page = window.page
+        own = page.locator("body script")
+        assert tags(page) <= {
+            "html", "head", "meta", "title", "style", "body", "header", "main", "div", "h1", "h2", "p", "strong", "ul",
+            "li", "a", "br", "table", "tbody", "tr", "th", "td", "label", "input", "script",
+        }  # fmt: skip
+        assert own.count() <= 1 and HACK not in "".join(own.all_text_contents())
+        handlers = {name for name in attributes(page) if name.startswith("on")}
+        assert not handlers
+        assert schemes(page) <= {"http:", "https:"}
+        if path.endswith("simple/evil/"):
+            assert page.get_by_role("link").count() == 5
+            assert page.locator("[data-yanked]").first.get_attribute("data-yanked") == MARKUP
+            assert page.locator("meta[name='pypi:project-status-reason']").get_attribute("content") == MARKUP
+        if path == "simple/evil/":
+            assert (
+                page.get_by_role("listitem").filter(has_text=f"({MARKUP}, 2023-11-14 22:13:20, {MARKUP})").count() == 1
+            )
+        if path == "":
+            focused_filter(page).fill("evil")
+            expect(page.locator("a.package:visible strong")).to_have_text(["evil"])

@@ -145,8 +145,8 @@ PROMISES = (
         text="No uploaded text runs in a reader's browser.",
         state="holds in part",
         measure="Markup in names, versions, reasons and hosts that a page shows unescaped: 0. Pages forbid scripts, "
-        "files are downloads. Scripts, dialogs, elements and links that hostile text makes in Chromium, with and without "
-        "that policy: 0.",
+        "files are downloads. Scripts, dialogs, elements and links that hostile text makes in Chromium, with and "
+        "without that policy: 0.",
         tests=(
             "tests/unit/test_render.py",
             "tests/unit/test_render_home.py",

@@ -134,14 +134,14 @@ def schemes(page: Page) -> set[str]:
 def fits(page: Page) -> None:
     """As wide as the screen, and no wider: nobody scrolls sideways, and text has its size."""
     width, screen = page.evaluate("[document.documentElement.scrollWidth, screen.width]")
-    assert (page.evaluate("innerWidth"), width) == (screen, screen)
+    assert (page.evaluate("innerWidth"), width) == (screen, screen), page.url
 
 
 def is_accessible(page: Page) -> None:
     """A language, a title, one heading of the first level, and a name for whatever can be used."""
     assert page.locator("html").get_attribute("lang") == "en"
     assert page.title()
-    assert page.get_by_role("heading", level=1).count() == 1
+    assert page.get_by_role("heading", level=1).count() == 1, page.url
     for control in page.locator("input, button, select, textarea").all():
         labelled = control.evaluate("each => each.labels.length > 0 || !!each.getAttribute('aria-label')")
         assert labelled, control.evaluate("each => each.outerHTML")
