@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$python"; break; fi; done)
 
 # Debian packages whose programs the tests run; installed by `make test-deps` where it is root.
-SYSTEM_PACKAGES := apache2-utils caddy curl e2fsprogs gnupg mount nginx-light openssl systemd util-linux wrk
+SYSTEM_PACKAGES := apache2-utils caddy chromium curl e2fsprogs gnupg mount nginx-light openssl systemd util-linux wrk
 
 # The servers that caseus is compared with and taken over from: each has an environment of its own.
 PEERS := devpi dumb-pypi proxpi pypiserver simple-repository-server

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -301,8 +302,8 @@ def test_a_page_that_fails_leaves_the_tree_as_it_was(upstream: FakeUpstream, tmp
 
 def test_an_index_is_only_read(server: CaseusServer, start_caseus: Callable[..., CaseusServer]) -> None:
     """Exporting changes nothing that the catalog knows."""
-    with sqlite3.connect(server.root / "catalog.sqlite") as connection:
+    with closing(sqlite3.connect(server.root / "catalog.sqlite")) as connection:
         before = list(connection.iterdump())
     export_index(server, "--with-cached", "--with-files")
-    with sqlite3.connect(server.root / "catalog.sqlite") as connection:
+    with closing(sqlite3.connect(server.root / "catalog.sqlite")) as connection:
         assert list(connection.iterdump()) == before

@@ -306,18 +306,19 @@ def test_bad_lines_are_told_by_their_numbers(tmp_path: Path) -> None:
             '{"filename": "foo-3.0.zip", "core_metadata": "maybe"}',
             '{"filename": 1}',
             '{"filename": "foo-4.0.zip"}',
+            '{"filename": "foo-5.0.zip", "url": "java\\nscript:alert(1)"}',
         ]
     )
     (tmp_path / "list").write_bytes(text.encode() + b'\n{"filename": "\xff-1.zip"}')
     with pytest.raises(Invalid) as refused:
         export(PackageList(tmp_path / "list"), tmp_path / "tree", Options(packages_url=URL))
     faults = refused.value.report.faults  # type: ignore[attr-defined]
-    assert [fault.line for fault in faults] == [3, 4, 5, 6, 7, 8, 9, 11]
+    assert [fault.line for fault in faults] == [3, 4, 5, 6, 7, 8, 9, 11, 12]
     assert "yanked_reson" in faults[1].reason and "no filename" in faults[3].reason
     assert read_tree(tmp_path / "tree") == {}
     options = Options(packages_url=URL)
     report = export(PackageList(tmp_path / "list"), tmp_path / "tree", options, skip_invalid=True)
-    assert (report.files, report.bad) == (2, 8)
+    assert (report.files, report.bad) == (2, 9)
 
 
 def test_bad_lines_of_an_unchanged_list_are_told_in_each_run(run: Callable[..., Report], tmp_path: Path) -> None:
@@ -603,9 +604,14 @@ def test_versions_that_are_equal_are_listed_in_one_order(tmp_path: Path) -> None
 def test_odd_versions_are_no_trap(run: Callable[..., Report], tmp_path: Path) -> None:
     """A version that is called as our own files are; one that differs in spelling only."""
     names = ["foo-json.zip", "foo-1.0.zip", "foo-1.0.0.zip", "foo-1.zip", "foo-.hidden.zip", "foo-01.0.zip"]
-    run([{"filename": name} for name in names])
+    told = ["", "..", "a/b", "1\0"]
+    run(
+        [{"filename": name} for name in names]
+        + [{"filename": f"foo-{n}.zip", "version": v} for n, v in enumerate(told, 7)]
+    )
     tree = read_tree(tmp_path / "tree")
-    assert set(json.loads(tree["pypi/foo/json"])["releases"]) == {"json", "1.0", "1.0.0", "1", ".hidden", "01.0"}
+    releases = {"json", "1.0", "1.0.0", "1", ".hidden", "01.0", *told}
+    assert set(json.loads(tree["pypi/foo/json"])["releases"]) == releases
     assert {path for path in tree if path.startswith("pypi/")} == {
         "pypi/foo/json", *(f"pypi/foo/{version}/json" for version in ("1.0", "1.0.0", "1", ".hidden", "01.0")),
     }  # fmt: skip
@@ -617,6 +623,7 @@ def test_hostile_lists_break_no_page(run: Callable[..., Report], tmp_path: Path)
         [
             {
                 "filename": "foo-1.0.zip",
+                "version": evil,
                 "uploaded_by": evil,
                 "yanked_reason": evil,
                 "requires_python": evil,

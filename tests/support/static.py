@@ -1,4 +1,4 @@
-"""Web servers for exported trees, set up by the configuration that the export writes."""
+"""Web servers for exported trees: set up by the configuration that the export writes, or without any."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from support.clients import ask
@@ -49,6 +52,24 @@ def by_caddy(config: Path, folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(LIMIT)
+
+
+@contextmanager
+def by_python(folder: Path) -> Iterator[str]:
+    """The URL under which the standard library's server serves the folder, and knows nothing but files."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

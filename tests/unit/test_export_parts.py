@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable
@@ -95,14 +96,14 @@ def releases(*filenames: str, yanked: str = "") -> list[Release]:
     found = []
     for filename in filenames:
         _, version = guess(filename)
-        found.append(Release(version, Entry(filename=filename), yanked=filename in yanked.split()))
+        found.append(Release(version, Entry(filename=filename), filename, yanked=filename in yanked.split()))
     return ordered(found)
 
 
 @given(st.lists(PLAIN, min_size=2, max_size=5, unique=True), st.sampled_from(["", "rc1", ".post1"]))
 def test_versions_that_are_numbers_are_ordered_as_packaging_orders_them(versions: list[str], ending: str) -> None:
     versions[0] += ending  # with one that has more than numbers, all are compared by packaging
-    found = ordered(Release(version, Entry(filename=f"acme-{version}.zip")) for version in versions)
+    found = ordered(Release(version, Entry(filename=f"acme-{version}.zip"), "") for version in versions)
     told = [(Version(release.version or ""), natural(release.entry.filename)) for release in found]
     assert told == sorted(told)
     finals = [version for version, _ in told if not version.is_prerelease]
@@ -231,6 +232,29 @@ def test_an_error_of_a_helper_keeps_what_it_carries() -> None:
 def test_helpers_are_numbered() -> None:
     found = workers.run(3, range(60), lambda _: (threading.Event().wait(0.002), workers.number())[1])
     assert set(found) == {0, 1, 2} and workers.number() == 0
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_what_is_done_meanwhile_is_done_here_once(jobs: int) -> None:
+    done: list[int] = []
+    found = workers.run(jobs, range(50), str, lambda: done.append(os.getpid()))
+    assert (found, done) == ([str(number) for number in range(50)], [os.getpid()])
+
+
+def test_helpers_work_meanwhile() -> None:
+    receiver, sender = os.pipe()
+    waited: list[object] = []
+
+    def work(number: int) -> int:
+        os.write(sender, b"x")
+        return workers.number()
+
+    try:
+        found = workers.run(2, range(50), work, lambda: waited.append(select.select([receiver], [], [], 30)[0]))
+    finally:
+        os.close(receiver)
+        os.close(sender)
+    assert waited == [[receiver]] and 1 in found
 
 
 def test_a_helper_that_is_killed_is_told() -> None:

@@ -155,6 +155,8 @@ def test_a_page_byte_for_byte() -> None:
     assert project_html(project) == project_html(project)
     assert project_html(project).decode() == (
         '<!DOCTYPE html>\n<html lang="en">\n  <head>\n    <meta charset="utf-8">\n'
+        '    <meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '    <meta name="color-scheme" content="light dark">\n'
         '    <meta name="pypi:repository-version" content="1.4">\n'
         '    <meta name="pypi:project-status" content="active">\n'
         "    <title>Links for acme-tools</title>\n  </head>\n  <body>\n    <h1>Links for acme-tools</h1>\n"

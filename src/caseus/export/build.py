@@ -19,7 +19,7 @@ from caseus.export.writing import Counts, Writer
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
-class Built(NamedTuple):
+class Built(msgspec.Struct, frozen=True):
     """Of a share. `order`: numbers of its files' lines, project by project, each in the order of its releases; where
     all were read, the newest first, those of one moment in that order.
 

@@ -29,7 +29,7 @@ PAGE_ENTRIES: Final = 5000
 
 _OFFSET: Final = 40  # bits of a place that tell where in its share it is
 _MASK: Final = (1 << _OFFSET) - 1
-_WINDOW: Final = 16 << 10  # about as much of a share as a page has of it
+_WINDOW: Final = 4 << 10  # a third of what a page has of a share: all windows together are near the processor
 _NOWHERE: Final = (0, 0, b"")
 _ROW: Final = b"<tr><td>"
 
@@ -58,19 +58,18 @@ class Rows:
         stamps = [scan.stamps[line] for line in self.lines]
         return array("I", sorted(range(len(stamps)), key=stamps.__getitem__, reverse=True))
 
-    def at(self, places: Iterable[int]) -> list[bytes]:
+    def at(self, places: Iterable[int]) -> Iterator[bytes]:
         """The rows; empty ones where they were not rendered."""
-        sizes, starts, rows = self._sizes, self._places, []
-        windows: dict[int, tuple[int, int, bytes]] = {}  # share to where it is read, from here to there
+        sizes, starts = self._sizes, self._places
+        windows = [_NOWHERE] * len(self._pieces)  # where each share is read, from here to there
         for place in places:
             start = starts[place]
             stop = start + sizes[place]
-            begin, end, data = windows.get(start >> _OFFSET, _NOWHERE)
+            begin, end, data = windows[start >> _OFFSET]
             if start < begin or stop > end:
                 data = self._read(start, max(stop - start, _WINDOW))
                 begin, end, _ = windows[start >> _OFFSET] = start, start + len(data), data
-            rows.append(data[start - begin : stop - begin])
-        return rows
+            yield data[start - begin : stop - begin]
 
     def _read(self, start: int, size: int) -> bytes:
         """From there on, as far as the share goes."""
@@ -104,9 +103,9 @@ class Changelog:
 
     def _write(self, number: int, new_writer: Callable[[], Writer]) -> tuple[bytes, Counts]:
         places, writer = _of_page(self._newest, number), new_writer()
-        lines = array("i", map(self._rows.lines.__getitem__, places))
-        before = array("i", map(self._scan.before.__getitem__, lines))
-        known = _of_page(self._known, number)
+        in_list, known = self._rows.lines, _of_page(self._known, number)
+        lines = array("i", [in_list[place] for place in places])
+        before = array("i", [self._scan.before[line] for line in lines]) if known else known
         if before == known and self._count == self._known_pages:
             return lines.tobytes(), Counts(kept=1 + len(self._options.compress))
         rows = self._rows_at(places, before, self._old_rows(number, known, writer.target))
@@ -123,12 +122,9 @@ class Changelog:
             rows[number] = row
         return cast(list[bytes], rows)
 
-    def _new_rows(self, places: Sequence[int]) -> Sequence[bytes]:
-        rows = self._rows.at(places)
-        if b"" in rows:
-            lines = self._rows.lines
-            rows = [row or self._rendered(lines[at]) for at, row in zip(places, rows, strict=True)]
-        return rows
+    def _new_rows(self, places: Sequence[int]) -> Iterator[bytes]:
+        lines = self._rows.lines
+        return (row or self._rendered(lines[at]) for at, row in zip(places, self._rows.at(places), strict=True))
 
     def _old_rows(self, number: int, known: Sequence[int], target: Target) -> Mapping[int, bytes]:
         """Of the page that had the number: those of the lines that are known to be there."""

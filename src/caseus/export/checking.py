@@ -12,6 +12,7 @@ from caseus.errors import NotFound
 from caseus.export.digests import DIGEST, blake2b, digest_of
 from caseus.export.exporting import refuse_bad
 from caseus.export.files import is_placed
+from caseus.export.last_run import LastRun
 from caseus.export.options import Options
 from caseus.export.run import Run
 from caseus.export.scan import scan
@@ -58,7 +59,8 @@ def check(
     with source.lines() as lines:
         found = scan(lines.spool, lines.decode, jobs=1)
         refuse_bad(found, skip_invalid=skip_invalid)
-        run = Run(wanted, options, jobs=1, generated=_ANY_MOMENT if options.timestamp else None, path_of=source.path)
+        generated = _ANY_MOMENT if options.timestamp else None
+        run = Run(wanted, options, LastRun(wanted, options), jobs=1, generated=generated, path_of=source.path)
         run.write(found, "", run.plan(found, None))
     return sorted(_differences(there, wanted.digests, files=options.files), key=lambda each: each.key)
 

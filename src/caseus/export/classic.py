@@ -19,11 +19,11 @@ header { display: flex; gap: 15px; align-items: center; position: sticky; top: 0
   border-bottom: 1px solid #e2e2e2; }
 header h1 { margin: 0; font-size: 24px; white-space: nowrap; }
 header input { flex: 1; min-width: 0; padding: 4px; font-size: 16px; border: 0; }
-main { max-width: 960px; margin: 20px auto; padding: 0 10px; }
+main { max-width: 960px; margin: 20px auto; padding: 0 10px; overflow-x: auto; }
 a.package { display: block; padding: 10px; font-size: 14px; color: #111; text-decoration: none; }
 a.odd { background: #fefefe; } a.even { background: #f8f8f8; } a.package:hover { background: #ebf1ff; }
 table { border-collapse: collapse; } th, td { border: 1px solid #333; padding: 5px; text-align: left; }
-th { background: #e7e7e7; } td a { color: #111; } .nowrap { white-space: nowrap; }
+th { background: #e7e7e7; } td a { color: #111; overflow-wrap: anywhere; } .nowrap { white-space: nowrap; }
 .pagination { padding: 10px; text-align: center; font-size: 18px; background: #ddd; }
 .pagination a { padding: 3px 8px; color: #111; text-decoration: none; } .pagination a[href] { background: #efefef; }
 """
@@ -42,7 +42,7 @@ _FILTER: Final = """\
     }
   }
   search.oninput = filter;
-  filter();
+  addEventListener("pageshow", filter);
 })();
 """
 
@@ -82,18 +82,20 @@ def project_page(found: Found, links: Sequence[str], generated: str | None) -> b
     items = "".join(map(_item, reversed(found.offered), reversed(links)))
     return _plain(
         found.name,
-        f'<p>Latest version: <input type="text" value="{requirement}" id="requirement" '
-        f'style="font-family: monospace; width: {len(requirement)}ch;" readonly="readonly"></p>\n'
+        f'<p><label for="requirement">Latest version:</label> <input type="text" value="{requirement}" '
+        f'id="requirement" style="font-family: monospace; width: {len(requirement)}ch;" readonly="readonly"></p>\n'
         f"{_generated(generated)}<ul>\n{items}</ul>\n<script>{_SELECT}</script>",
         metas,
     )
 
 
 def _item(release: Release, link: str) -> str:
-    version, entry, _, uploaded, _ = release
-    told = version if version is not None else "unknown version"  # of letters that filenames are made of
-    if uploaded is not None:
-        told = f"{told}, {uploaded}"
+    entry = release.entry
+    told = release.version if release.version is not None else "unknown version"
+    if entry.version is not None:  # else it is of letters that filenames have
+        told = escaped(told)
+    if release.uploaded is not None:
+        told = f"{told}, {release.uploaded}"
     if entry.uploaded_by is not None:
         told = f"{told}, {_often(entry.uploaded_by)}"
     return f'<li><a href="{link}"{_attributes(release)}>{entry.filename}</a> ({told})</li>\n'
@@ -129,11 +131,11 @@ def changelog_rows(releases: Iterable[Release], links: Iterable[str]) -> list[by
     """A line of a page for each."""
     return [
         (
-            f'<tr><td><a href="{link}">{entry.filename}</a></td>'
-            f'<td class="nowrap">{uploaded if entry.uploaded else ""}</td>'
-            f'<td class="nowrap">{_often(entry.uploaded_by or "")}</td></tr>\n'
+            f'<tr><td><a href="{link}">{release.entry.filename}</a></td>'
+            f'<td class="nowrap">{release.uploaded if release.entry.uploaded else ""}</td>'
+            f'<td class="nowrap">{_often(release.entry.uploaded_by or "")}</td></tr>\n'
         ).encode()
-        for (_, entry, _, uploaded, _), link in zip(releases, links, strict=True)
+        for release, link in zip(releases, links, strict=True)
     ]
 
 
@@ -173,8 +175,9 @@ def _document(title: str, body: str, options: Options, header: str = "") -> byte
 def _plain(title: str, body: str, metas: str = "") -> bytes:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="pypi:repository-version" content="{API_VERSION}">\n{metas}<title>{title}</title>\n</head>\n'
-        f"<body>\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
+        f'<body style="overflow-wrap: anywhere">\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n'
     ).encode()
 
 

@@ -17,6 +17,8 @@ from caseus.model import Status
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.+!~()@=,-]+").fullmatch
 _DIGEST: Final = re.compile(r"[A-Za-z0-9_]+=[0-9A-Fa-f]+").fullmatch
+_LINK: Final = re.compile(r"(?:https?|file):|[^:/?#]*(?:[/?#]|\Z)", re.IGNORECASE).match
+"""What a browser opens and never runs, unlike `javascript:`; without a scheme it is relative (RFC 3986 section 4.2)."""
 _LATEST: Final = 253_402_300_800  # the year 10000, which no date can be in; milliseconds are beyond it
 _MOST = 300  # characters of a line that a fault shows
 
@@ -84,7 +86,7 @@ def identify(entry: Entry) -> tuple[str, str | None]:
         return normalize(entry.project), None
     if not _SAFE(filename) or ".." in filename:
         raise Invalid(f"unsafe filename {filename!a}: use letters, digits and ._+- only")
-    if entry.hash is not None or entry.core_metadata or entry.upload_timestamp:
+    if entry.hash is not None or entry.core_metadata or entry.upload_timestamp or entry.url:
         _check(entry)
     return owner(entry)
 
@@ -111,6 +113,8 @@ def _check(entry: Entry) -> None:
         raise Invalid(f"core_metadata {entry.core_metadata!a} is neither `true` nor algorithm=hex")
     if entry.upload_timestamp and not -_LATEST < entry.upload_timestamp < _LATEST:
         raise Invalid(f"upload_timestamp {entry.upload_timestamp} is no time in Unix seconds")
+    if entry.url and not _LINK(entry.url):
+        raise Invalid(f"url {entry.url!a} is neither http, https nor file, and not relative")
 
 
 def shown(line: bytes) -> str:

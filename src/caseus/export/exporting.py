@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from caseus.errors import Invalid
 from caseus.export import workers
+from caseus.export.last_run import LastRun
 from caseus.export.moments import moment
 from caseus.export.options import Options
 from caseus.export.places import opened
 from caseus.export.report import Report
-from caseus.export.run import Run
 from caseus.export.scan import Scan, look, scan
 from caseus.export.sources import Source
 from caseus.export.target import StrPath
@@ -61,25 +62,34 @@ def export(
     with workers.settled(), ExitStack() as stack:
         lines = stack.enter_context(source.lines())
         place = stack.enter_context(opened(target, sync=sync))
-        run = Run(place.target, options, jobs=jobs, generated=generated, path_of=source.path)
+        last = LastRun(place.target, options)
         old = None
-        if previous is not None and not run.knows_all:
+        if previous is not None and not last.knows_all:
             old = stack.enter_context(previous.lines())
-        seen = look(lines.spool, lines.decode, jobs, run.memory(lines.kind), meanings=old is not None)
-        done = run.is_done(seen)
+        memory = last.memory(lines.kind)
+        seen = look(lines.spool, lines.decode, jobs, memory, meanings=old is not None, meanwhile=_load)
+        done = last.is_done(seen)
         if done is not None:
             return done
         found = seen.scan()
-        del seen  # it is as large
+        del seen, memory  # they are as large
         refuse_bad(found, skip_invalid=skip_invalid)
         before = scan(old.spool, old.decode, jobs, meanings=True) if old is not None else None
+        from caseus.export.run import Run
+
+        new_run = partial(Run, options=options, last=last, jobs=jobs, generated=generated, path_of=source.path)
+        run = new_run(place.target)
         plan = run.plan(found, before)
         if atomic and not plan.is_empty:
-            aside = stack.enter_context(place.aside())
-            run = Run(aside, options, jobs=jobs, generated=generated, path_of=source.path)
+            run = new_run(stack.enter_context(place.aside()))
         with lines.spool.steady():
             report = run.write(found, lines.kind, plan)
         return report._replace(bad=found.bad, faults=tuple(found.faults))
+
+
+def _load() -> None:
+    """What makes pages is loaded while helpers look at the list already, which don't need it."""
+    import caseus.export.run  # noqa: F401
 
 
 def refuse_bad(found: Scan, *, skip_invalid: bool) -> None:

@@ -49,17 +49,22 @@ def _normalized(name: str) -> str:
 
 
 def _wheel(filename: str) -> tuple[str, str]:
-    parts = filename[:-4].split("-")
-    if len(parts) in (5, 6):
-        name, version, *build, python, abi, platform = parts
-        if version[:1].isdigit() and not (build and not build[0][:1].isdigit()) and _tags(python, abi, platform):
-            return name, version
+    name, _, rest = filename.partition("-")
+    version, _, tags = rest.partition("-")
+    if version[:1].isdigit() and _are_tags(tags):
+        return name, version
     raise Invalid(f"{filename!a} is no name of a wheel (PEP 427)")
 
 
 @lru_cache(10_000)
-def _tags(python: str, abi: str, platform: str) -> bool:
-    return bool(_PYTHON_TAG(python) and _WORD(abi) and _WORD(platform))
+def _are_tags(rest: str) -> bool:
+    """Of a wheel's name what is behind the version: `[BUILD-]PYTHON-ABI-PLATFORM.whl`. Many have the same."""
+    parts = rest[:-4].split("-")
+    build = parts.pop(0) if len(parts) == 4 else "0"
+    if len(parts) != 3:
+        return False
+    python, abi, platform = parts
+    return bool(build[:1].isdigit() and _PYTHON_TAG(python) and _WORD(abi) and _WORD(platform))
 
 
 def _other(filename: str) -> tuple[str, str | None]:

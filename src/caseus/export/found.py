@@ -75,10 +75,11 @@ class Found:
 
 def release_of(line: int, entry: Entry) -> Release:
     """Of the entry of a file, which was checked."""
-    version, uploaded = entry.version, entry.uploaded
+    filename, version, uploaded = entry.filename, entry.version, entry.uploaded
     if version is None and entry.project is None:
-        version = version_of(entry.filename)
-    return Release(version, entry, line, moment(uploaded) if uploaded is not None else None, entry.is_yanked)
+        version = version_of(filename)
+    told = moment(uploaded) if uploaded is not None else None
+    return Release(version, entry, quoted(filename), line, told, entry.is_yanked)
 
 
 class Links:
@@ -95,7 +96,7 @@ class Links:
 
     def in_html(self, releases: Iterable[Release]) -> list[str]:
         """As `beside`, with the digest, for an attribute."""
-        return [self._in_html(release.entry) for release in releases]
+        return [self._in_html(release) for release in releases]
 
     def in_changelog(self, project: str, releases: Iterable[Release], links: Sequence[str]) -> Sequence[str]:
         """The same from the changelog; `links` by `in_html`."""
@@ -104,15 +105,16 @@ class Links:
         up = f"../simple/{project}/"
         return [link if release.entry.url else up + link for release, link in zip(releases, links, strict=True)]
 
-    def _in_html(self, entry: Entry) -> str:
-        link = escaped(entry.url) if entry.url else self._escaped + quoted(entry.filename)
+    def _in_html(self, release: Release) -> str:
+        entry = release.entry
+        link = escaped(entry.url) if entry.url else self._escaped + release.path
         return f"{link}#{entry.hash}" if entry.hash else link  # what a digest is made of was checked
 
-    def for_programs(self, project: str, entry: Entry, up: str) -> str:
+    def for_programs(self, project: str, release: Release, up: str) -> str:
         """Absolute, where the tree's URL is known."""
         if self._prefix is not None:
-            return entry.url or self._prefix + quoted(entry.filename)
-        return entry.url or f"{self._base or up}simple/{project}/{quoted(entry.filename)}"
+            return release.entry.url or self._prefix + release.path
+        return release.entry.url or f"{self._base or up}simple/{project}/{release.path}"
 
 
 def quoted(filename: str) -> str:

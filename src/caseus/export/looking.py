@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from caseus.errors import Invalid
 from caseus.export.digests import DIGEST, blake2b, digest_of
-from caseus.export.entries import UNREADABLE, Decode, Entry, identify, shown
+from caseus.export.entries import UNREADABLE, Decode, identify, shown
 from caseus.export.memory import Memory, split
 from caseus.export.report import Fault
 
@@ -23,7 +23,7 @@ NO_FILE: Final = -(1 << 62)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """Lines that follow each other, from the byte `start` of the list on: `length` blocks from `block` on that the last
     run had, or so many NEW lines."""
 
@@ -32,7 +32,7 @@ class Part(NamedTuple):
     length: int
 
 
-class Look(NamedTuple):
+class Look(msgspec.Struct, frozen=True, gc=False):
     """Of one piece: its `parts`, and arrays of their NEW lines, as `Scan` has them; digests of the blocks they make.
 
     `owners` has a number of `names` for each of these; `digests` and `meanings` are sums of theirs for each name.
@@ -71,7 +71,7 @@ class Looker:
 
     def look(self) -> Look:
         data, start, sizes, number_of = self._data, self._start, self._sizes, int.from_bytes
-        digests, find, read, numbered = self._digests, self._data.find, self._read, self._number
+        digests, numbers, find, read = self._digests, self._numbers, self._data.find, self._read
         heads = self._memory.heads if self._memory is not None else {}
         starts, stamps, owners = array("Q"), array("q"), array("I")
         texts: list[bytes] = []
@@ -87,7 +87,8 @@ class Looker:
                 continue
             name, stamp = read(height, text) if text else ("", 0)
             if name:
-                number = numbered(name)
+                if (number := numbers.get(name)) is None:
+                    number = self._number(name)
                 digests[number] += number_of(digest, "little")  # a sum: their order does not matter
                 starts.append(start + at)
                 sizes.append(stop - at)
@@ -125,11 +126,13 @@ class Looker:
         assert part == stop
 
     def _read(self, number: int, text: bytes) -> tuple[str, int]:
-        """Project and stamp; no project where the line can't be used."""
+        """Project, and when the file was uploaded, in Unix seconds: 0 if that is not told, NO_FILE if there is none.
+
+        No project where the line can't be used.
+        """
         try:
             entry = self._decode(text)
             name, _ = identify(entry)
-            stamp = _stamp(entry)
         except (*UNREADABLE, Invalid) as error:
             self._bad += 1
             if len(self._faults) < KEPT_FAULTS:
@@ -138,7 +141,9 @@ class Looker:
         if self._meant:
             meaning = blake2b(_encode(entry), digest_size=DIGEST).digest()
             self._meanings[self._number(name)] += int.from_bytes(meaning, "little")
-        return name, stamp
+        if not entry.filename or entry.deleted is not None:
+            return name, NO_FILE
+        return name, int(entry.uploaded or 0)
 
     def _number(self, name: str) -> int:
         number = self._numbers.get(name)
@@ -148,10 +153,3 @@ class Looker:
             if self._meant:
                 self._meanings.append(0)
         return number
-
-
-def _stamp(entry: Entry) -> int:
-    """When the file was uploaded, in Unix seconds; 0 if that is not told, NO_FILE if there is none."""
-    if not entry.filename or entry.deleted is not None:
-        return NO_FILE
-    return int(entry.uploaded or 0)

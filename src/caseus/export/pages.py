@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SIMPLE: Final = frozenset({"index.html", "index.json"})
 _JSON: Final = "json"
-_NO_FOLDERS: Final = frozenset({_JSON, f"{_JSON}.gz", f"{_JSON}.zst", ".", ".."})
+_NO_FOLDERS: Final = frozenset({"", _JSON, f"{_JSON}.gz", f"{_JSON}.zst", ".", ".."})
 _RELEASES: Final = "releases.xml"
 
 
@@ -114,7 +114,7 @@ def stale(target: Target, name: str, wanted: Collection[str], *, files: bool) ->
 
 def is_folder(version: str) -> bool:
     """Whether a folder can be named so: not where `json` is a file already."""
-    return version not in _NO_FOLDERS and "/" not in version
+    return version not in _NO_FOLDERS and "/" not in version and "\0" not in version
 
 
 def as_file(entry: Entry) -> File:

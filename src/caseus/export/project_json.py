@@ -72,25 +72,20 @@ class ProjectJson:
         return fullest(found.versions[found.latest])
 
     def _page(self, info: Release | None, releases: Mapping[str, Sequence[msgspec.Raw]]) -> bytes:
-        version = info.version if info else None
-        entry = info.entry if info else None
-        told = _Info(
-            self._found.name,
-            version,
-            entry.requires_dist if entry else None,
-            entry.requires_python if entry else None,
-            "UNKNOWN",
-            None,
-            info.yanked if info else False,
-            entry.yanked_reason if entry else None,
-        )
+        name = self._found.name
+        if info is None:
+            return _encode(_Page(_Info(name, None, None, None, "UNKNOWN", None, False, None), releases, []))
+        version, entry = info.version, info.entry
+        dist, python = entry.requires_dist, entry.requires_python
+        told = _Info(name, version, dist, python, "UNKNOWN", None, info.yanked, entry.yanked_reason)
         return _encode(_Page(told, releases, releases.get(version, []) if version is not None else []))
 
     def _listed(self, files: Sequence[Release]) -> list[msgspec.Raw]:
-        return [self._files[file.entry.filename] for file in files]
+        known = self._files
+        return [known[file.entry.filename] for file in files]
 
     def _url(self, release: Release, up: str) -> str:
-        return self._links.for_programs(self._found.name, release.entry, up)
+        return self._links.for_programs(self._found.name, release, up)
 
     def _file(self, release: Release, up: str) -> msgspec.Raw:
         entry = release.entry
@@ -102,6 +97,11 @@ class ProjectJson:
             release.yanked,
             entry.yanked_reason,
             msgspec.UNSET if release.uploaded is None else release.uploaded,
-            msgspec.UNSET if entry.hash is None else dict([entry.hash.split("=", 1)]),
+            msgspec.UNSET if entry.hash is None else _digests(entry.hash),
         )
         return msgspec.Raw(_encode(told))
+
+
+def _digests(told: str) -> dict[str, str]:
+    algorithm, _, digest = told.partition("=")
+    return {algorithm: digest}

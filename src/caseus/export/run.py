@@ -16,12 +16,13 @@ from caseus.export.build import Builder, Built, Past
 from caseus.export.changelog import Changelog, Rows, Task
 from caseus.export.entries import decode_json
 from caseus.export.files import PathOf
+from caseus.export.last_run import LastRun
 from caseus.export.lists import PACKAGES, Lists, write_packages
-from caseus.export.memory import Memory, Noted, noted
+from caseus.export.memory import Noted, noted
 from caseus.export.options import Options
 from caseus.export.pages import ProjectPages, stale
 from caseus.export.report import Report
-from caseus.export.scan import Scan, Seen, scan, shares
+from caseus.export.scan import Scan, scan, shares
 from caseus.export.scratch import Scratch
 from caseus.export.spool import Spool
 from caseus.export.state import (
@@ -29,12 +30,11 @@ from caseus.export.state import (
     RUNNING,
     ProjectState,
     State,
-    memory_of,
-    read_state,
+    told,
     write_state,
 )
 from caseus.export.target import Target
-from caseus.export.writing import Counts, Writer, plain_names, total
+from caseus.export.writing import Writer, plain_names, total
 
 _SHARES_A_JOB: Final = 32
 _LEAST_SHARE: Final = 100  # files
@@ -60,31 +60,23 @@ class Plan(NamedTuple):
 
 
 class Run:
-    """`generated`: the moment that pages tell, None if they tell none. `path_of`: where a file is that goes along."""
+    """`last` as it left the target. `generated`: the moment that pages tell, None if they tell none. `path_of`: where a
+    file is that goes along.
+    """
 
-    def __init__(self, target: Target, options: Options, *, jobs: int, generated: str | None, path_of: PathOf) -> None:
+    def __init__(
+        self,
+        target: Target,
+        options: Options,
+        last: LastRun,
+        *,
+        jobs: int,
+        generated: str | None,
+        path_of: PathOf,
+    ) -> None:
         self._target, self._options, self._generated, self._path_of = target, options, generated, path_of
+        self._last, self._state = last, last.state
         self._jobs = jobs if target.forks else 1
-        self._state = read_state(target)
-        self._is_sure = target.empty or not target.exists(RUNNING)
-        self._digests = options.digests()
-
-    def memory(self, kind: str) -> Memory | None:
-        """What the last run knew of its lines, if that is of use for a list of this kind."""
-        state = self._state
-        return memory_of(state) if state is not None and (state.kind, state.pages) == (kind, self._digests[0]) else None
-
-    def is_done(self, seen: Seen) -> Report | None:
-        """What there is, where the last run was of just this list with these options."""
-        state = self._state
-        if state is None or not self._is_sure or state.lists != self._digests[1] or not seen.is_known:
-            return None
-        return _report(list(state.projects.values()), Counts())
-
-    @property
-    def knows_all(self) -> bool:
-        """Whether the last run's own notes tell all that is here, so that no list of an earlier run tells more."""
-        return self._state is not None and self._is_sure and bool(self._state.kind)
 
     def plan(self, found: Scan, previous: Scan | None) -> Plan:
         """`previous`: the list of an earlier run, which may have written to another place."""
@@ -97,7 +89,7 @@ class Run:
         if state is not None:
             there |= state.projects.keys()
             right -= state.projects.keys()
-            if self._is_sure and state.pages == self._digests[0]:
+            if self._last.has_pages:
                 known = state.projects
                 right |= {
                     name for name in known.keys() & found.lines.keys() if known[name].digest == found.digests[name]
@@ -105,8 +97,8 @@ class Run:
         elif (file := self._target.open(PACKAGES)) is not None:
             with file:
                 there |= scan(Spool(file), decode_json, self._jobs).lines.keys()
-        lists = previous is not None if state is None else self._is_sure and state.lists == self._digests[1]
-        if not self._is_sure:
+        lists = previous is not None if state is None else self._last.has_lists
+        if not self._last.is_sure:
             there |= {
                 name[:-1] for folder in ("simple", "pypi") for name in self._target.names(folder) if name[-1] == "/"
             }
@@ -114,17 +106,18 @@ class Run:
 
     def write(self, found: Scan, kind: str, plan: Plan) -> Report:
         if plan.is_empty:
-            return _report(list(self._state.projects.values()) if self._state else [], Counts())
+            return told(self._state.projects.values() if self._state else ())
         if not self._target.empty:
             self._target.write(RUNNING, b"")
-        if not self._is_sure:
+        if not self._last.is_sure:
             self._target.sweep(FOLDERS)
         lists = Lists(self._new_writer, self._options, self._generated)
         with Scratch(self._jobs) as lines, Scratch(self._jobs) as rows:
             built = self._build(found, plan, lines, rows)
             projects = dict(zip(plan.names, (project for each in built for project in each.projects), strict=True))
             listed = [(name, project.latest) for name, project in projects.items() if project.files]
-            changelog = Changelog(found, Rows(built, rows), self._options, self._changelog)
+            known = self._state.changelog if self._state is not None and self._last.has_lists else None
+            changelog = Changelog(found, Rows(built, rows), self._options, known)
             counts = [each.counts for each in built]
             lists.names([name for name, _ in listed])
             tasks: list[Task] = [
@@ -134,29 +127,23 @@ class Run:
                 tasks += lists.changelog(changelog)
             done = workers.run(self._jobs if len(tasks) > _FEW else 1, tasks, lambda task: task())
             counts += [count for _, count in done]
-            told = b"".join([told for told, _ in done]) if self._options.changelog else None
+            order = b"".join([lines for lines, _ in done]) if self._options.changelog else None
             if self._options.rss:
                 lists.feeds(found, changelog.lines())
             lists.home(listed, sum(project.files for project in projects.values()))
             lists.extras()
         for key in self._stale(plan, built, lists.keys):
             lists.writer.delete(key)
-        self._remember(found, kind, projects, plan, lists.keys, told)
+        self._remember(found, kind, projects, plan, lists.keys, order)
         if not self._target.empty:
             self._target.delete(RUNNING)
-        return _report(list(projects.values()), total([*counts, lists.writer.counts]))
-
-    @property
-    def _changelog(self) -> bytes | None:
-        """What the last run noted of it, if its pages are as that left them."""
-        state = self._state
-        return state.changelog if state is not None and self._is_sure and state.lists == self._digests[1] else None
+        return told(projects.values())._replace(**total([*counts, lists.writer.counts])._asdict())
 
     def _new_writer(self) -> Writer:
         before = self._state.compress if self._state is not None else ()
         compress = self._options.compress
         dropped = [form for form in before if form not in compress]
-        return Writer(self._target, compress, dropped, trusts=self._is_sure and self._state is not None)
+        return Writer(self._target, compress, dropped, trusts=self._last.is_sure and self._state is not None)
 
     def _build(self, found: Scan, plan: Plan, lines: Scratch, rows: Scratch) -> list[Built]:
         """The pages of projects, written."""
@@ -173,7 +160,7 @@ class Run:
         past = Past(plan.right, files=self._owns_files)
         if state is None:
             return past
-        if self._is_sure:
+        if self._last.is_sure:
             past = past._replace(counts={name: project.pages for name, project in state.projects.items()})
         if state.packages is None or self._target.signature(PACKAGES) != state.packages:
             return past
@@ -215,10 +202,9 @@ class Run:
         known = self._state.projects if self._state is not None else {}
         here = {name: project for name, project in projects.items() if name not in plan.right or name in known}
         complete = len(here) == len(projects)
-        pages, lists = self._digests
         state = State(
-            pages=pages,
-            lists=lists,
+            pages=self._last.pages,
+            lists=self._last.lists,
             kind=kind if complete else "",
             packages=self._target.signature(PACKAGES) if complete else None,
             keys=tuple(keys),
@@ -229,8 +215,3 @@ class Run:
             lines=noted(found, here) if complete else Noted(),
         )
         write_state(self._target, state)
-
-
-def _report(projects: Sequence[ProjectState], counts: Counts) -> Report:
-    files = [project.files for project in projects]
-    return Report(sum(files), len(files) - files.count(0), *counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Final
 
@@ -79,16 +79,26 @@ class Seen:
         return _Joiner(Scan(self._spool, self._decode), self._memory).join(self._looks)
 
 
-def look(spool: Spool, decode: Decode, jobs: int, memory: Memory | None = None, *, meanings: bool = False) -> Seen:
-    """`memory` is of lines of the same kind, read by the same rules. Unavailable."""
+def look(
+    spool: Spool,
+    decode: Decode,
+    jobs: int,
+    memory: Memory | None = None,
+    *,
+    meanings: bool = False,
+    meanwhile: Callable[[], None] | None = None,
+) -> Seen:
+    """`memory` is of lines of the same kind, read by the same rules. `meanwhile` as for `workers.run`. Unavailable."""
     known = None if meanings else memory  # it does not tell what lines mean
     size = min(
         max(spool.size // (jobs * _PIECES_A_JOB) + 1, _LEAST_PIECE), _MOST_PIECE if known is None else _HOT_PIECE
     )
     pieces = spool.pieces(max(size, spool.size // 2000), known.begin if known is not None else None)
-    looks = workers.run(
-        jobs, pieces, lambda piece: Looker(spool.read(*piece), piece[0], decode, known, meant=meanings).look()
-    )
+
+    def look_at(piece: tuple[int, int]) -> Look:
+        return Looker(spool.read(*piece), piece[0], decode, known, meant=meanings).look()
+
+    looks = workers.run(jobs, pieces, look_at, meanwhile)
     return Seen(spool, decode, looks, known or _NOTHING)
 
 

@@ -74,7 +74,7 @@ def temporary() -> BinaryIO:
     """A file without a name, where `tempfile` makes them, which loads slowly."""
     try:
         folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (the file has no name there)
-        return open(os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b")
+        return open(os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b", buffering=_CHUNK)
     except OSError:
         import tempfile
 

@@ -5,10 +5,13 @@ It is written last of all: after a run that was cut off it tells of the one befo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from caseus.export.memory import Memory, Noted
 from caseus.export.options import Encoding
+from caseus.export.report import Report
 from caseus.export.target import Target
 
 KEY = "caseus-export.state"
@@ -78,6 +81,12 @@ def read_state(target: Target) -> State | None:
 def memory_of(state: State) -> Memory:
     """What the last run knew of its lines."""
     return Memory(state.lines, list(state.projects), [project.digest for project in state.projects.values()])
+
+
+def told(projects: Iterable[ProjectState]) -> Report:
+    """Of a run that finds them all as they should be."""
+    files = [project.files for project in projects]
+    return Report(sum(files), len(files) - files.count(0), 0, 0, 0)
 
 
 def write_state(target: Target, state: State) -> None:

@@ -40,16 +40,18 @@ def number() -> int:
     return _number
 
 
-def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R]) -> list[R]:
+def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R], meanwhile: Callable[[], None] | None = None) -> list[R]:
     """What `work` makes of each task, in the order of the tasks. The first error that is met ends it.
 
-    `work` runs here, and in `jobs` - 1 helpers; what it changes in memory stays in its own process. Unavailable if a
-    helper is killed.
+    `work` runs here, and in `jobs` - 1 helpers; what it changes in memory stays in its own process. `meanwhile`: what
+    is to be done here only, once the helpers work. Unavailable if a helper is killed.
     """
     if len(tasks) > _MOST_TASKS:
         raise ValueError(f"{len(tasks)} tasks are too many: make them larger")
     jobs = min(jobs, len(tasks))
+    meanwhile = meanwhile or (lambda: None)
     if jobs <= 1:
+        meanwhile()
         return [work(task) for task in tasks]
     numbers, feed = os.pipe()
     helpers: list[_Helper] = []
@@ -58,6 +60,7 @@ def run(jobs: int, tasks: Sequence[T], work: Callable[[T], R]) -> list[R]:
         os.close(feed)
         for _ in range(jobs - 1):
             helpers.append(_start(numbers, tasks, work, helpers))
+        meanwhile()
         found = dict(_take(numbers, tasks, work))
         for helper in helpers:
             found.update(_results(helper))

@@ -25,6 +25,8 @@ def signatures_html(project: str, found: Sequence[Signature]) -> bytes:
     title = f"Signatures of {project}"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n  <head>\n    <meta charset="utf-8">\n'
+        '    <meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '    <meta name="color-scheme" content="light dark">\n'
         f"    <title>{title}</title>\n  </head>\n  <body>\n    <h1>{title}</h1>\n    <p>{_summary(found)}</p>\n"
         f"    <table>\n{rows}    </table>\n  </body>\n</html>\n"
     ).encode()

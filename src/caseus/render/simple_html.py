@@ -37,6 +37,8 @@ def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes
         '<html lang="en">',
         "  <head>",
         '    <meta charset="utf-8">',
+        '    <meta name="viewport" content="width=device-width, initial-scale=1">',
+        '    <meta name="color-scheme" content="light dark">',
         f'    <meta name="pypi:repository-version" content="{API_VERSION}">',
         *metas,
         f"    <title>{title}</title>",
