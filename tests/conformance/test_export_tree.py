@@ -226,6 +226,14 @@ def test_surplus_pages_of_the_changelog_are_deleted(run: Callable[..., Report], 
     assert [path.name for path in (tmp_path / "tree/changelog").iterdir()] == ["page1.html"]
 
 
+def test_a_list_that_was_empty(run: Callable[..., Report], tmp_path: Path) -> None:
+    """The changelog has as many pages before and after it: one."""
+    page = tmp_path / "tree/changelog/page1.html"
+    for lines, told in (([], False), ([{"filename": "acme_app-1.0.tar.gz"}], True), ([], False)):
+        run(lines)
+        assert (b"acme_app-1.0.tar.gz" in page.read_bytes()) is told
+
+
 def test_what_is_turned_off_is_deleted(run: Callable[..., Report], tmp_path: Path) -> None:
     lines = many_lines(20)
     run(lines, simple_json=True, not_found=True, robots=True, compress=("gz", "zst"), changelog=True)

@@ -106,7 +106,7 @@ class Changelog:
         in_list, known = self._rows.lines, _of_page(self._known, number)
         lines = array("i", [in_list[place] for place in places])
         before = array("i", [self._scan.before[line] for line in lines]) if known else known
-        if before == known and self._count == self._known_pages:
+        if len(lines) == len(known) and before == known and self._count == self._known_pages:
             return lines.tobytes(), Counts(kept=1 + len(self._options.compress))
         rows = self._rows_at(places, before, self._old_rows(number, known, writer.target))
         writer.put(_key(number), _page(changelog_frame(number, self._count, self._options), rows))
