@@ -60,9 +60,9 @@ class Local:
         return (NormalizedName(name) for name in self._catalog.projects(self.tree, after))
 
     def project(self, name: NormalizedName) -> Project:
-        serial = self._catalog.project_serial(self.tree, name)  # first: facts newer than it are only read again
+        listing, files, versions = self._remembered.read(name)
+        serial = listing.serial
         validity = Validity(serials=((self.tree, name, serial),))
-        files, versions = self._remembered.read(name)
         if not files and not self._private.match(name):
             if not self._catalog.knows(self.tree, name):
                 raise NotFound(f"no project {name} is published here", validity)

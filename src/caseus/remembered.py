@@ -19,7 +19,9 @@ _MOST: Final = 20_000
 """Files of all that are remembered, at some two KB each."""
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
+    """A project as it was read: its files by filename, and their versions in PEP 440's order."""
+
     listing: Listing
     files: tuple[File, ...]
     versions: tuple[str, ...]
@@ -30,15 +32,12 @@ class Remembered:
 
     def __init__(self, catalog: Catalog, tree: str) -> None:
         self._catalog, self._tree = catalog, tree
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: OrderedDict[str, Known] = OrderedDict()
         self._weight = 0
         self._lock = threading.Lock()
 
-    def read(self, name: str) -> tuple[tuple[File, ...], tuple[str, ...]]:
-        """The project's files as they are now, by filename, and their versions in PEP 440's order.
-
-        A file that did not change is the same object as the last time, where it is remembered.
-        """
+    def read(self, name: str) -> Known:
+        """The project as it is now. A file that did not change is the same object as the last time, if it is known."""
         with self._lock:
             before = self._known.get(name)
         listing = self._catalog.listing(self._tree, name, before and before.listing)
@@ -47,11 +46,11 @@ class Remembered:
         else:
             files = tuple(listed.file for listed in listing.files)
             found = {listed.version for listed in listing.files}
-            known = _Known(listing, files, _ordered(found, before.versions if before is not None else ()))
+            known = Known(listing, files, _ordered(found, before.versions if before is not None else ()))
         self._keep(name, known)
-        return known.files, known.versions
+        return known
 
-    def _keep(self, name: str, known: _Known) -> None:
+    def _keep(self, name: str, known: Known) -> None:
         with self._lock:
             old = self._known.pop(name, None)
             if old is not None:

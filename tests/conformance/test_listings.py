@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from caseus.catalog import Catalog, HostedFile, Listing, Tombstone
+from caseus.catalog import Catalog, HostedFile, Tombstone
 from caseus.remembered import Remembered
 
 TREE, NAME = "files/main", "acme"
@@ -137,7 +137,7 @@ def test_another_journal_tells_nothing(catalog: Catalog, tmp_path: Path) -> None
         connection.execute("UPDATE journal SET digest = 'other' WHERE number = 3")
         connection.execute("UPDATE files SET size = 77")
     assert [listed.file.size for listed in catalog.listing(TREE, NAME, before).files] == [77, 77, 77]
-    ahead = Listing(before.files, before.at._replace(number=99))
+    ahead = before._replace(at=before.at._replace(number=99))
     assert catalog.listing(TREE, NAME, ahead) == catalog.listing(TREE, NAME)
 
 
@@ -147,9 +147,9 @@ def test_versions_stay_in_order(catalog: Catalog) -> None:
     rng = random.Random(1)
     number = 200
     for _ in range(30):
-        files, versions = remembered.read(NAME)
-        assert (files, versions) == Remembered(catalog, TREE).read(NAME)
-        assert versions == tuple(sorted(versions, key=lambda text: int(text[2:])))
+        known = remembered.read(NAME)
+        assert known == Remembered(catalog, TREE).read(NAME)
+        assert known.versions == tuple(sorted(known.versions, key=lambda text: int(text[2:])))
         if rng.random() < 0.5:
             put(catalog, *(a_file(number + more) for more in range(rng.randrange(1, 4))))
             number += 5
@@ -176,8 +176,8 @@ def test_what_is_remembered_is_bounded(catalog: Catalog, monkeypatch: pytest.Mon
         put(catalog, *(a_file(number, project=project) for number in range(120)))
     put(catalog, *(a_file(number, project="few") for number in range(99)))
     remembered = Remembered(catalog, TREE)
-    first = {project: remembered.read(project)[0] for project in ("few", "a", "b", "c", "d")}
-    again = {project: remembered.read(project)[0] for project in ("d", "c", "few", "a")}
+    first = {project: remembered.read(project).files for project in ("few", "a", "b", "c", "d")}
+    again = {project: remembered.read(project).files for project in ("d", "c", "few", "a")}
     assert {project: again[project][0] is first[project][0] for project in again} == {
         "d": True, "c": True, "few": False, "a": False,
     }  # fmt: skip
@@ -203,8 +203,9 @@ def test_many_who_read_while_others_write(catalog: Catalog) -> None:
         count = 0
         while not done.is_set() or not count:
             newest = written[-1]
-            files, versions = remembered.read(NAME)
-            assert a_file(newest).filename in {file.filename for file in files} and f"1.{newest}" in versions
+            known = remembered.read(NAME)
+            assert a_file(newest).filename in {file.filename for file in known.files}
+            assert f"1.{newest}" in known.versions
             count += 1
         return count
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import NamedTuple
 
-from sqlalchemy import BindParameter, and_, bindparam, or_, select
+from sqlalchemy import BindParameter, and_, bindparam, func, or_, select
 
 from caseus.catalog import schema, sql
 from caseus.catalog.database import Database
-from caseus.catalog.journal import Link, last_entry
+from caseus.catalog.journal import Link
 from caseus.catalog.rows import ListedFile, listed_file
 
 _MOST_ENTRIES = 1000
 """Of the journal, of all projects, that are looked through for what changed; beyond, to read all takes no longer."""
 _MOST_CHANGED = 100
 
-_f, _j = schema.files.c, schema.journal.c
+_f, _j, _p = schema.files.c, schema.journal.c, schema.projects.c
 _tree: BindParameter[str] = bindparam("tree")
 _name: BindParameter[str] = bindparam("name")
 
@@ -27,6 +27,14 @@ _listed = select(
 # Unordered: SQLite would rather read the whole tree in order than sort a project's files.
 _listed_files = sql.Statement(_listed)
 _listed_file = sql.Statement(_listed.where(_f.filename == bindparam("filename")))
+_greatest = select(func.max(_j.number)).scalar_subquery()
+_now = sql.Statement(
+    select(
+        select(_p.serial).where(_p.tree == _tree, _p.name == _name).scalar_subquery().label("serial"),
+        _greatest.label("number"),
+        select(_j.digest).where(_j.number == _greatest).scalar_subquery().label("digest"),
+    )
+)
 _since = sql.Statement(
     select(_j.number, _j.digest, _j.filename)
     .where(
@@ -39,10 +47,13 @@ _since = sql.Statement(
 
 
 class Listing(NamedTuple):
-    """A project's files, by filename. `at`: the journal's last entry before they were read."""
+    """A project's files, by filename. `at`, `serial`: the journal's last entry, and that of the project's last visible
+    change, 0 if the tree never had it; both before the files were read, so newer facts are only read again.
+    """
 
     files: tuple[ListedFile, ...]
     at: Link
+    serial: int
 
 
 class Listings(Database):
@@ -54,13 +65,14 @@ class Listings(Database):
         Each change of a file is in the journal, in the same transaction, so what the journal tells since then is all
         that has to be read; and the digest tells that it is the same journal.
         """
-        at = last_entry(self._read)
+        now = self._rows(_now, tree=tree, name=name)[0]
+        at, serial = Link(now["number"] or 0, now["digest"] or ""), now["serial"] or 0
         if before is not None:
             changed = self._changed(tree, name, before.at, at)
             if changed is not None:
-                return Listing(self._with(tree, name, before.files, changed), at)
+                return Listing(self._with(tree, name, before.files, changed), at, serial)
         found = map(listed_file, self._rows(_listed_files, tree=tree, name=name))
-        return Listing(tuple(sorted(found, key=_filename_of)), at)
+        return Listing(tuple(sorted(found, key=_filename_of)), at, serial)
 
     def _changed(self, tree: str, name: str, since: Link, last: Link) -> set[str] | None:
         """The names of files that changed; None if nobody can tell, or so many did that all may as well be read."""
