@@ -9,7 +9,6 @@ minutes, at each new file.
 from __future__ import annotations
 
 import base64
-import json
 import os
 import socket
 import statistics
@@ -19,6 +18,8 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from bench import peers
 from bench.peers import Peer, PeerError
@@ -119,41 +120,65 @@ def forms(prefix: str, number: int, client: int) -> list[Form]:
 
 
 def measure(start: Start, folder: Path, before: list[Form], requests: list[list[Form]]) -> Round:
-    """Each client is a process of its own, as they are in life: none waits for another's Python."""
+    """Each client is a process of its own, as they are in life: none waits for another's Python.
+
+    The clock runs from when all of them are there until the last answer: to fork this process eight times, which by
+    then holds the data of other parts, takes as long as some uploads.
+    """
     with start(folder) as server:
         run(server, [*before, *forms(f"warm{time.monotonic_ns()}", 5, 0)])
+        clients = [_Client(partial(run, server, mine)) for mine in requests]
         cpu, begin = server.peer.cpu(), time.perf_counter()
-        results = [in_process(partial(run, server, mine)) for mine in requests]
-        latencies = sorted(latency for result in results for latency in result())
-        seconds = time.perf_counter() - begin
+        for client in clients:
+            client.begin()
+        results = [client.result() for client in clients]
         cpu = server.peer.cpu() - cpu
-    return Round(seconds, latencies, cpu)
+    latencies = sorted(latency for result in results for latency in result.latencies)
+    return Round(max(result.end for result in results) - begin, latencies, cpu)
 
 
-def in_process(work: Callable[[], list[float]]) -> Callable[[], list[float]]:
-    """Begin the work in a fork of this process; what is returned waits for its result."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            os.close(read)
-            with os.fdopen(write, "wb") as pipe:
-                pipe.write(json.dumps(work()).encode())
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(write)
+class _Result(msgspec.Struct):
+    """`end`: when the last answer came, by the clock that all processes share; seconds, as `latencies`."""
 
-    def wait() -> list[float]:
-        with os.fdopen(read, "rb") as pipe:
+    latencies: list[float]
+    end: float
+
+
+class _Client:
+    """A fork of this process that does its work from `begin` on; it is there when this is made."""
+
+    def __init__(self, work: Callable[[], list[float]]) -> None:
+        self._told, told = os.pipe()
+        start, self._start = os.pipe()
+        self._pid = os.fork()
+        if not self._pid:
+            code = 1
+            try:
+                os.write(told, b"!")
+                os.close(self._start)
+                os.read(start, 1)
+                latencies = work()
+                result = msgspec.json.encode(_Result(latencies, time.perf_counter()))
+                with os.fdopen(told, "wb") as pipe:
+                    pipe.write(result)
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(told)
+        os.close(start)
+        os.read(self._told, 1)
+
+    def begin(self) -> None:
+        os.write(self._start, b"!")
+        os.close(self._start)
+
+    def result(self) -> _Result:
+        """Waits for it; PeerError."""
+        with os.fdopen(self._told, "rb") as pipe:
             data = pipe.read()
-        if os.waitpid(pid, 0)[1]:
+        if os.waitpid(self._pid, 0)[1]:
             raise PeerError("a client that uploads failed")
-        result: list[float] = json.loads(data)
-        return result
-
-    return wait
+        return msgspec.json.decode(data, type=_Result)
 
 
 def run(server: Server, requests: list[Form]) -> list[float]:
