@@ -53,6 +53,7 @@ class Folder:
     def __init__(self, fds: Sequence[int], names: Sequence[str], *, kept: bool = False) -> None:
         self.fds = tuple(fds)
         """Of the root, of those in between, and of this one."""
+        self.fd = self.fds[-1]
         self._names = tuple(names)
         self._kept = kept
 
@@ -68,13 +69,9 @@ class Folder:
             for name in names:
                 fds.append(_open_or_make(name, fds[-1], make))
         except BaseException:
-            _close(fds)
+            close_all(fds)
             raise
         return cls(fds, names)
-
-    @property
-    def fd(self) -> int:
-        return self.fds[-1]
 
     def sync(self) -> None:
         """Makes the folder's entries durable, and its own in those above it.
@@ -95,13 +92,14 @@ class Folder:
 
     def close(self) -> None:
         if not self._kept:
-            _close(self.fds)
+            close_all(self.fds)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
+        if not self._kept:
+            close_all(self.fds)
 
 
 class Folders:
@@ -120,27 +118,28 @@ class Folders:
             yield
         finally:
             self._of_thread.kept = None
-            _close(folder.fd for folder in kept.values())
+            close_all(folder.fd for folder in kept.values())
 
     def open(self, names: Sequence[str], *, make: int | None = None) -> Folder:
         """As `Folder.open`."""
         kept, place = self._kept(), tuple(names)
-        if kept is None:
-            return Folder.open(self.root, place, make=make)
-        if place not in kept:
-            if len(kept) >= _MOST_KEPT:
-                return Folder.open(self.root, place, make=make)
-            above = self.open(place[:-1], make=make).fds if place else ()
-            fd = _open_or_make(place[-1], above[-1], make) if place else _open_root(self.root)
-            kept[place] = Folder((*above, fd), place, kept=True)
-        return kept[place]
+        if kept is not None:
+            folder = kept.get(place)
+            if folder is not None:
+                return folder
+            if len(kept) < _MOST_KEPT:
+                above = self.open(place[:-1], make=make).fds if place else ()
+                fd = _open_or_make(place[-1], above[-1], make) if place else _open_root(self.root)
+                folder = kept[place] = Folder((*above, fd), place, kept=True)
+                return folder
+        return Folder.open(self.root, place, make=make)
 
     def forget(self, names: Sequence[str]) -> None:
         """The folder, or one above it, may be gone: open anew what is in the same one at the top, and not in use."""
         kept, top = self._kept(), tuple(names[:1])
         if kept is not None:
             places = [place for place in kept if place and place[:1] == top]
-            _close([kept.pop(place).fd for place in places])
+            close_all([kept.pop(place).fd for place in places])
 
     def _kept(self) -> dict[tuple[str, ...], Folder] | None:
         return getattr(self._of_thread, "kept", None)
@@ -174,7 +173,7 @@ def _open_one(name: str, above: int) -> int:
         raise
 
 
-def _close(fds: Iterable[int]) -> None:
+def close_all(fds: Iterable[int]) -> None:
     for fd in fds:
         os.close(fd)
 
