@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from typing import BinaryIO, Protocol, TypeVar
 
@@ -115,7 +115,8 @@ def _sync_folders(
     with ExitStack() as stack:
         opened: dict[tuple[str, ...], int] = {}
         files: list[int] = []
-        stack.callback(close_all, files)
+        others: list[int] = []  # that nobody keeps open
+        stack.callback(close_all, others)
         for above, names in wanted:
             try:
                 folder = stack.enter_context(folders.open(above))
@@ -124,12 +125,14 @@ def _sync_folders(
             for depth in range(len(above) if beside else 0, len(above) + 1):
                 opened.setdefault(above[:depth], folder.fds[depth])
             for name in names:
-                try:
-                    fd = open_plain(name, folder)
-                except FileNotFoundError:
-                    continue
-                if fd is not None:
-                    files.append(fd)
+                fd = folder.files.get(name)
+                if fd is None:
+                    with suppress(FileNotFoundError):
+                        fd = open_plain(name, folder)
+                    if fd is None:
+                        continue
+                    others.append(fd)
+                files.append(fd)
         durability.sync_all([*files, *opened.values()], meanwhile)
 
 
@@ -230,14 +233,21 @@ class FilesystemStaged:
         place_of(key)
         if self._is_named(key):
             return
-        temporary = self._file()
-        temporary.show()
+        self._file().show()
         with told("name a file"):
             try:
-                in_folder(self._folders, key, temporary.move)
+                in_folder(self._folders, key, self._move)
             except FileExistsError:
                 raise Conflict(f"{key} already holds bytes from elsewhere") from None
+
+    def _move(self, folder: Folder, name: str) -> None:
+        """To its name; a folder that is kept keeps a file that is in memory too, which a `sync` then finds open."""
+        temporary = self._file()
+        temporary.move(folder, name)
         self._named = True
+        if self._hashes is None and self._folders.keep(folder, name, temporary.fd):
+            temporary.fd = -1
+            self._temporary = None
 
     def _file(self) -> Temporary:
         """The file in `.incoming`, from now on with all that was written."""
