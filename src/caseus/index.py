@@ -5,18 +5,17 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 import structlog
 from packaging.utils import NormalizedName
-from packaging.version import Version
 
 from caseus.catalog import Catalog, HostedFile
 from caseus.errors import NotFound, Unavailable
 from caseus.model import Project, Validity
 from caseus.names import NamePatterns, split_sidecar
+from caseus.remembered import Remembered
 from caseus.storage import Blob, Storage, file_key, hosted_tree
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +51,7 @@ class Local:
         self.tree = hosted_tree(name)
         self._catalog, self._store = catalog, store
         self._private = NamePatterns(private)
+        self._remembered = Remembered(catalog, self.tree)
 
     def knows(self, name: NormalizedName) -> bool:
         return self._private.match(name) or self._catalog.knows(self.tree, name)
@@ -60,18 +60,15 @@ class Local:
         return (NormalizedName(name) for name in self._catalog.projects(self.tree, after))
 
     def project(self, name: NormalizedName) -> Project:
-        serial = self._catalog.project_serial(self.tree, name)  # first: facts newer than it are only read again
+        listing, files, versions = self._remembered.read(name)
+        serial = listing.serial
         validity = Validity(serials=((self.tree, name, serial),))
-        files = self._catalog.listed_files(self.tree, name)
         if not files and not self._private.match(name):
             if not self._catalog.knows(self.tree, name):
                 raise NotFound(f"no project {name} is published here", validity)
             if not serial:  # claimed by a first upload that runs: that moves no serial
                 validity = Validity(serials=validity.serials, until=self._catalog.clock())
-        versions = sorted(sorted({listed.version for listed in files}), key=_version)  # a third of the time of pairs
-        return Project(
-            name=name, files=tuple(listed.file for listed in files), versions=tuple(versions), validity=validity
-        )
+        return Project(name=name, files=files, versions=versions, validity=validity)
 
     def open(self, name: NormalizedName, filename: str, start: int = 0, stop: int | None = None) -> Blob:
         base, ending = split_sidecar(filename)
@@ -136,9 +133,3 @@ def _open_unsure(
 def _has(file: HostedFile, ending: str) -> bool:
     """Whether the file has that sidecar ("" is the file itself)."""
     return {"": True, ".metadata": file.metadata_sha256 is not None, ".asc": file.has_sig}.get(ending, False)
-
-
-@lru_cache(maxsize=1 << 14)
-def _version(text: str) -> Version:
-    """A project's versions are sorted again after each change of it, and parsing is most of that."""
-    return Version(text)

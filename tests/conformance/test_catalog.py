@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -456,13 +457,11 @@ def test_the_migrations_make_the_schema_that_the_queries_use(tmp_path: Path) -> 
         engine.dispose()
 
 
-@pytest.mark.parametrize("name", ["_files", "_listed_files"])
-def test_a_project_s_files_are_found_by_the_project(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("module", "name"), [("hosted", "_files"), ("listings", "_listed_files")])
+def test_a_project_s_files_are_found_by_the_project(tmp_path: Path, module: str, name: str) -> None:
     """Not by reading all files of the tree, in order."""
-    from caseus.catalog import hosted
-
     Catalog.open(tmp_path).close()
-    text, _ = getattr(hosted, name).compiled
+    text, _ = getattr(import_module(f"caseus.catalog.{module}"), name).compiled
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
         plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + text, _Anything())]
     assert plan == ["SEARCH files USING PRIMARY KEY (tree=? AND project=?)"]

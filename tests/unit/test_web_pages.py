@@ -19,7 +19,7 @@ from caseus.render import JSON, PLAIN_HTML
 from caseus.web.judge import Judge
 from caseus.web.negotiate import Coding
 from caseus.web.pages import Key, Pages, page_answer
-from caseus.web.ready import Ready, make_ready, make_variant
+from caseus.web.ready import Ready, Variant, make_ready, make_variant
 from caseus.web.threads import Threads
 from support.web import ScriptedCatalog, ScriptedIndex, ScriptedList
 
@@ -285,6 +285,37 @@ def test_a_page_that_is_rendered_to_the_same_bytes_keeps_its_variants() -> None:
         assert "gzip" not in (await world.pages.get(KEY)).ready.variants
 
     run(scenario)
+
+
+def test_a_large_page_is_the_same_in_every_process_whatever_it_was_before() -> None:
+    files = [f"acme-{number:03}.zip" for number in range(600)]
+
+    async def follow(world: World) -> None:
+        for now in (files, files[1:], [*files[:300], *files[301:], "acme-b.zip"]):
+            world.publish("acme", *now)
+            codings: tuple[Coding, ...] = ("gzip", "")
+            for coding in codings:
+                found[coding] = (await world.pages.get(KEY, coding)).variant
+
+    async def begin(world: World) -> None:
+        world.publish("acme", *files[:300], *files[301:], "acme-b.zip")
+        codings: tuple[Coding, ...] = ("gzip", "zstd")
+        for coding in codings:
+            variant = (await world.pages.get(KEY, coding)).variant
+            plain = (await world.pages.get(KEY)).variant
+            if coding == "gzip":
+                assert (found[coding].etag, found[coding].body) == (variant.etag, variant.body)
+                assert gzip.decompress(variant.body) == found[""].body == plain.body
+            else:
+                assert zstandard.ZstdDecompressor().decompress(variant.body) == plain.body
+        ready = world.pages.at_once(KEY)
+        assert ready is not None
+        zipped = len(ready.variants["gzip"].body)
+        assert world.pages.weight > sum(len(variant.body) for variant in ready.variants.values()) + zipped
+
+    found: dict[Coding, Variant] = {}
+    run(follow)
+    run(begin)
 
 
 def test_while_the_catalog_can_not_tell_each_page_is_asked_for() -> None:

@@ -13,6 +13,7 @@ from caseus.catalog.aliases import Aliases
 from caseus.catalog.fetched import Fetched
 from caseus.catalog.folders import Folders
 from caseus.catalog.hosted import Hosted
+from caseus.catalog.listings import Listing, Listings
 from caseus.catalog.migration import migrate
 from caseus.catalog.rows import FetchedFile, HostedFile, JournalEntry, Token, Tombstone, UpstreamPage, User
 from caseus.catalog.transaction import Changes, Transaction
@@ -31,6 +32,7 @@ __all__ = [
     "FetchedFile",
     "HostedFile",
     "JournalEntry",
+    "Listing",
     "Published",
     "Token",
     "Tombstone",
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 
-class Catalog(Hosted, Fetched, Folders, Accounts, Uploaders, Aliases, Upkeep):
+class Catalog(Hosted, Listings, Fetched, Folders, Accounts, Uploaders, Aliases, Upkeep):
     """Every write returns when it is durable and seen by the next read of any process.
 
     Raises Unavailable("local") if the database can't be read or written, Unavailable("full") if the disk is full.

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BindParameter, bindparam, exists, func, or_, select, tuple_, update
 
 from caseus.catalog import holdings, schema, sql
-from caseus.catalog.rows import HostedFile, ListedFile, Tombstone, listed_file
+from caseus.catalog.rows import HostedFile, Tombstone
 from caseus.catalog.transaction import Transaction
 from caseus.catalog.uploads import Uploads, subject
 from caseus.errors import NotFound
@@ -46,12 +46,6 @@ _listed_since = sql.Statement(
 )
 # Unordered: SQLite would rather read the whole tree in order than sort a project's files.
 _files = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.project == _name))
-_listed_files = sql.Statement(
-    select(
-        _f.filename, _f.version, _f.sha256, _f.size, _f.uploaded, _f.requires_python, _f.metadata_sha256, _f.has_sig,
-        _f.yanked,
-    ).where(_f.tree == _tree, _f.project == _name)
-)  # fmt: skip
 _file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename, _f.project == _name))
 _any_file = sql.Statement(select(schema.files).where(_f.tree == _tree, _f.filename == _filename))
 _tombstones = sql.Statement(
@@ -110,10 +104,6 @@ class Hosted(Uploads):
         """By filename."""
         files = [_hosted(row) for row in self._rows(_files, tree=tree, name=name)]
         return sorted(files, key=lambda file: file.filename)
-
-    def listed_files(self, tree: str, name: str) -> list[ListedFile]:
-        """What a page tells of the project's files, by filename."""
-        return sorted(map(listed_file, self._rows(_listed_files, tree=tree, name=name)), key=_filename_of)
 
     def hosted_file(self, tree: str, name: str, filename: str) -> HostedFile | None:
         row = self._row(_file, tree=tree, name=name, filename=filename)
@@ -206,7 +196,3 @@ def _hosted(row: Any) -> HostedFile:
     values = dict(zip(_COLUMNS, row, strict=True))  # dict(row) looks for each name among all
     values["has_sig"] = bool(values["has_sig"])
     return HostedFile(**values)
-
-
-def _filename_of(listed: ListedFile) -> str:
-    return listed.file.filename

@@ -37,10 +37,10 @@ def last_link(connection: sqlite3.Connection) -> Link:
     return Link(found["number"], found["digest"]) if found else Link(0, "")
 
 
-def count(read: sql.Read) -> int:
-    """How many entries there are: they are numbered without a gap."""
+def last_entry(read: sql.Read) -> Link:
+    """The newest; Link(0, "") of an empty journal. They are numbered from 1 without a gap."""
     found = read(_last, {})
-    return int(found[0]["number"]) if found else 0
+    return Link(found[0]["number"], found[0]["digest"]) if found else Link(0, "")
 
 
 def entry(

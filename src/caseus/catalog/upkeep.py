@@ -208,7 +208,7 @@ class Upkeep(Database):
             tombstones=sum(counted("tombstones", tree)),
             last_upload=max(counted("uploaded", tree), default=None),
             fetched_files=sum(counted("files", "fetched/")),
-            journal_entries=journal.count(self._read),
+            journal_entries=journal.last_entry(self._read).number,
             **{name: self._rows(statement)[0]["number"] for name, statement in _counts.items()},
         )
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Self
 from zlib import crc32
 
-from caseus import durability
-from caseus.lists import gzips
+from caseus import durability, gzips
 from caseus.lists.listing import Part, Shard
 from caseus.lists.shards import Cut
 from caseus.render import ListForm

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 
-from caseus.lists import gzips
+from caseus import gzips
 from caseus.render import ListForm
 
 Coding = Literal["", "gzip"]

@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from caseus.render.home import HOME_POLICY, home_html
     from caseus.render.page import HTML, JSON, PLAIN_HTML, ContentType, ListForm, Page, make_page
     from caseus.render.signatures import signatures_html, signatures_text
-    from caseus.render.simple_html import HTML_LIST, list_html, project_html
-    from caseus.render.simple_json import JSON_LIST, list_json, project_json
+    from caseus.render.simple_html import HTML_LIST, HTML_PROJECT, list_html, project_html
+    from caseus.render.simple_json import JSON_LIST, JSON_PROJECT, list_json, project_json
 
 __all__ = [
     "HOME_POLICY",
     "HTML",
     "HTML_LIST",
+    "HTML_PROJECT",
     "JSON",
     "JSON_LIST",
+    "JSON_PROJECT",
     "PLAIN_HTML",
     "ContentType",
     "ListForm",

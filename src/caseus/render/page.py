@@ -8,6 +8,9 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from caseus.model import File, Project
+from caseus.render.links import Link
+
 ContentType = Literal[
     "application/vnd.pypi.simple.v1+json",
     "application/vnd.pypi.simple.v1+html",
@@ -30,6 +33,24 @@ class ListForm(NamedTuple):
     entries: Callable[[Iterable[str]], bytes]
     between: bytes
     tail: bytes
+
+
+class ProjectForm(NamedTuple):
+    """How the page of a project looks: `head`, then the entries of its files, then `tail`; `between` as of a list."""
+
+    head: Callable[[Project], bytes]
+    entries: Callable[[Iterable[File], Link], bytes]
+    between: bytes
+    tail: bytes
+
+    def page(self, project: Project, link: Link) -> bytes:
+        """All of it."""
+        return b"".join((self.head(project), self.entries(offered(project), link), self.tail))
+
+
+def offered(project: Project) -> tuple[File, ...]:
+    """What the page lists. PEP 792: a quarantined project offers no file."""
+    return () if project.status == "quarantined" else project.files
 
 
 class Page(msgspec.Struct, frozen=True):

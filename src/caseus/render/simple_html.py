@@ -7,19 +7,25 @@ from functools import lru_cache
 
 from caseus.model import File, Project
 from caseus.render.links import Link, beside, best_hash
-from caseus.render.page import ListForm
+from caseus.render.page import ListForm, ProjectForm
 from caseus.render.text import API_VERSION, escaped, provenance_url
 
 
 def project_html(project: Project, link: Link = beside) -> bytes:
     """The detail page. PEP 792: a quarantined project offers no file."""
+    return HTML_PROJECT.page(project, link)
+
+
+def _project_head(project: Project) -> bytes:
     status = [f'    <meta name="pypi:project-status" content="{project.status}">']
     if project.status_reason:
         reason = escaped(project.status_reason)
         status.append(f'    <meta name="pypi:project-status-reason" content="{reason}">')
-    files = () if project.status == "quarantined" else project.files
-    anchors = (f"    <a{_attributes(file, link)}>{escaped(file.filename)}</a><br>" for file in files)
-    return _document(f"Links for {project.name}", status, anchors)
+    return "\n".join([*_head(f"Links for {project.name}", status), ""]).encode()
+
+
+def _files(files: Iterable[File], link: Link) -> bytes:
+    return "".join([f"    <a{_attributes(file, link)}>{escaped(file.filename)}</a><br>\n" for file in files]).encode()
 
 
 def list_html(names: Iterable[str]) -> bytes:
@@ -31,8 +37,9 @@ def _entries(names: Iterable[str]) -> bytes:
     return "".join([f'    <a href="{name}/">{name}</a><br>\n' for name in names]).encode()
 
 
-def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes:
-    lines = [
+def _head(title: str, metas: Iterable[str]) -> list[str]:
+    """The lines before what a page is for."""
+    return [
         "<!DOCTYPE html>",
         '<html lang="en">',
         "  <head>",
@@ -45,16 +52,14 @@ def _document(title: str, metas: Iterable[str], anchors: Iterable[str]) -> bytes
         "  </head>",
         "  <body>",
         f"    <h1>{title}</h1>",
-        *anchors,
-        "  </body>",
-        "</html>",
-        "",
     ]
-    return "\n".join(lines).encode()
 
 
-_LIST_HEAD, _LIST_TAIL = _document("Simple index", (), ("\0",)).split(b"\0\n")
-HTML_LIST = ListForm(head=_LIST_HEAD, entries=_entries, between=b"", tail=_LIST_TAIL)
+_TAIL = b"  </body>\n</html>\n"
+HTML_LIST = ListForm(
+    head="\n".join([*_head("Simple index", ()), ""]).encode(), entries=_entries, between=b"", tail=_TAIL
+)
+HTML_PROJECT = ProjectForm(head=_project_head, entries=_files, between=b"", tail=_TAIL)
 
 
 _escaped_once = lru_cache(maxsize=256)(escaped)

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from caseus.model import File, Project
 from caseus.render.links import Link, beside, sound_hashes
-from caseus.render.page import ListForm
+from caseus.render.page import ListForm, ProjectForm
 from caseus.render.text import API_VERSION, encodable, provenance_url
 
 _META = {"api-version": API_VERSION}
@@ -20,19 +20,24 @@ _DASHED: Final = ("upload_time", "requires_python", "core_metadata", "gpg_sig")
 
 def project_json(project: Project, link: Link = beside) -> bytes:
     """The detail page. PEP 792: a quarantined project offers no file."""
+    return JSON_PROJECT.page(project, link)
+
+
+def _head(project: Project) -> bytes:
     status: dict[str, str] = {"status": project.status}
     if project.status_reason:
         status["reason"] = encodable(project.status_reason)
-    files = () if project.status == "quarantined" else project.files
-    return msgspec.json.encode(
-        {
-            "meta": _META,
-            "name": project.name,
-            "project-status": status,
-            "versions": [encodable(version) for version in project.versions],
-            "files": [_file(file, link) for file in files],
-        }
-    )
+    told = {
+        "meta": _META,
+        "name": project.name,
+        "project-status": status,
+        "versions": [encodable(version) for version in project.versions],
+    }
+    return msgspec.json.encode(told)[:-1] + b',"files":['
+
+
+def _files(files: Iterable[File], link: Link) -> bytes:
+    return msgspec.json.encode([_file(file, link) for file in files])[1:-1]
 
 
 def list_json(names: Iterable[str]) -> bytes:
@@ -47,6 +52,7 @@ def _entries(names: Iterable[str]) -> bytes:
 JSON_LIST = ListForm(
     head=msgspec.json.encode({"meta": _META})[:-1] + b',"projects":[', entries=_entries, between=b",", tail=b"]}"
 )
+JSON_PROJECT = ProjectForm(head=_head, entries=_files, between=b",", tail=b"]}")
 
 
 class _Entry(msgspec.Struct, gc=False, rename={name: name.replace("_", "-") for name in _DASHED}):

@@ -11,7 +11,8 @@ from packaging.utils import NormalizedName
 
 from caseus.index import Index
 from caseus.model import Project, Validity
-from caseus.render import HTML, JSON, PLAIN_HTML, ContentType, project_html, project_json
+from caseus.render import HTML, HTML_PROJECT, JSON, JSON_PROJECT, PLAIN_HTML, ContentType
+from caseus.render.pieces import Pieced, in_pieces
 from caseus.web.answers import Answer
 from caseus.web.conditional import not_modified
 from caseus.web.judge import Judge, Serials
@@ -187,14 +188,15 @@ class Pages:
         """Blocks. The serial was read before the facts: a change in between only makes the page be judged again."""
         hosted, validity = True, Validity()
         if not key.project:
-            body = self._lists[key.index_name](key.content_type)
+            page = Pieced(self._lists[key.index_name](key.content_type), ())
         else:
             project: Project = self._indexes[key.index_name].project(NormalizedName(key.project))
-            body = project_json(project) if key.content_type == JSON else project_html(project)
+            before = Pieced(older.body, older.pieces) if older is not None else None
+            page = in_pieces(JSON_PROJECT if key.content_type == JSON else HTML_PROJECT, project, before)
             hosted, validity = project.hosted, project.validity
         ready = make_ready(
-            body, key.content_type, hosted=hosted, validity=validity, serial=serial, private=self._private,
-            of_all=not key.project, older=older,
+            page.body, key.content_type, hosted=hosted, validity=validity, serial=serial, private=self._private,
+            of_all=not key.project, older=older, pieces=page.pieces,
         )  # fmt: skip
         if coding not in ready.variants:
             ready.variants[coding] = make_variant(ready, coding)

@@ -10,6 +10,7 @@ from deflate import gzip_compress
 
 from caseus.model import Validity
 from caseus.render import ContentType, make_page
+from caseus.render.pieces import Piece, Pieced
 from caseus.web.answers import LOCKED_POLICY, PAGE_SECURITY, Headers, header_lines
 from caseus.web.caching import page_headers, vary
 from caseus.web.judge import Made
@@ -70,11 +71,15 @@ class Variant:
 
 @dataclass(slots=True, kw_only=True)
 class Ready(Made):
-    """A page. `variants`: those that were made so far; a coding that gains nothing stands for the plain one."""
+    """A page. `variants`: those that were made so far; a coding that gains nothing stands for the plain one.
+
+    `pieces`: of a large one, for the next rendering of it.
+    """
 
     content_type: ContentType
     hosted: bool
     private: bool
+    pieces: tuple[Piece, ...] = ()
     variants: dict[Coding, Variant] = field(default_factory=dict)
 
     @property
@@ -85,7 +90,8 @@ class Ready(Made):
     def weight(self) -> int:
         """Bytes that it takes."""
         bodies = {id(variant): len(variant.body) for variant in self.variants.values()}
-        return _OVERHEAD + sum(bodies.values())
+        again = self.variants.get("gzip") if self.pieces else None  # they keep what they are when compressed
+        return _OVERHEAD + sum(bodies.values()) + (len(again.body) if again is not None else 0)
 
 
 def make_ready(
@@ -98,6 +104,7 @@ def make_ready(
     private: bool = False,
     of_all: bool = False,
     older: Ready | None = None,
+    pieces: tuple[Piece, ...] = (),
 ) -> Ready:
     """The page, with its plain variant only; with all that `older` has, if that is of the same bytes."""
     plain = _variant(body, content_type, "")
@@ -108,7 +115,7 @@ def make_ready(
             variants[coding] = plain if variant is useless else variant.again()
     return Ready(
         validity=validity, serial=serial, of_all=of_all, content_type=content_type, hosted=hosted, private=private,
-        variants=variants,
+        pieces=pieces, variants=variants,
     )  # fmt: skip
 
 
@@ -117,7 +124,10 @@ def make_variant(ready: Ready, coding: Coding) -> Variant:
     plain = ready.variants[""]
     if not coding or len(plain.body) <= _COMPRESSED_FROM:
         return plain
-    compressed = _compress(plain.body, coding)
+    if coding == "gzip" and ready.pieces:
+        compressed = Pieced(plain.body, ready.pieces).gzipped()
+    else:
+        compressed = _compress(plain.body, coding)
     if len(compressed) >= len(plain.body):
         return plain
     return _variant(compressed, ready.content_type, coding)

@@ -9,7 +9,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caseus.lists import gzips
+from caseus import gzips
 
 parts = st.lists(st.binary(max_size=2000), max_size=6)
 
