@@ -112,13 +112,22 @@ def parse_filename(filename: str) -> ParsedFilename:
     raise Invalid(f"unknown kind of file: use one that ends in {', '.join(UPLOADABLE)}")
 
 
-@lru_cache(1024)
 def parse_version(text: str) -> Version | None:
-    """The version, None for what is none (PEP 440). An upload tells the same one many times."""
+    """The version, None for what is none (PEP 440). An upload tells the same one many times, so it is kept for a while.
+
+    But for one that is longer than any filename: a form may tell a MiB, and whoever sends many such would fill memory.
+    """
+    return _known_version(text) if len(text) <= _MAX_FILENAME else _version(text)
+
+
+def _version(text: str) -> Version | None:
     try:
         return Version(text)
     except ValueError:  # InvalidVersion, and Python's own limit of digits
         return None
+
+
+_known_version = lru_cache(1024)(_version)
 
 
 def split_sidecar(filename: str) -> tuple[str, str]:

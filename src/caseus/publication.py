@@ -38,7 +38,8 @@ _log = structlog.get_logger(__name__)
 class Publication:
     """What is staged becomes `file`, with `sidecars` by their endings. `displaces`: trees of the upstreams behind it.
 
-    Conflict, Busy, Unavailable.
+    `user`: who must be one that may upload to the project when the name is taken; None for whom all is allowed.
+    Conflict, Denied, Busy, Unavailable.
     """
 
     def __init__(
@@ -50,11 +51,12 @@ class Publication:
         sidecars: Mapping[str, bytes],
         *,
         displaces: Sequence[str] = (),
+        user: str | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._catalog, self._store = catalog, store
-        self._staged, self._file, self._displaces = staged, file, displaces
+        self._staged, self._file, self._displaces, self._user = staged, file, displaces, user
         self._key = file_key(file.tree, file.project, file.filename)
         self._sidecars = {self._key + ending: data for ending, data in sidecars.items()}
         self._clock, self._sleep = clock, sleep
@@ -116,7 +118,9 @@ class Publication:
             for key, data in self._sidecars.items():
                 named[key] = store.stage()
                 named[key].write(data)
-            future = self._catalog.publish_at_once(file, store=store, place=place, displaces=self._displaces)
+            future = self._catalog.publish_at_once(
+                file, store=store, place=place, displaces=self._displaces, user=self._user
+            )
         except BaseException:
             close()
             raise
@@ -139,7 +143,9 @@ class Publication:
         deadline = self._clock() + _PATIENCE
 
         def claim() -> Future[Claim]:
-            return self._catalog.claim(file.tree, file.project, file.filename, sha256=file.sha256, owner=owner)
+            return self._catalog.claim(
+                file.tree, file.project, file.filename, sha256=file.sha256, owner=owner, user=self._user
+            )
 
         future = claim()
         try:

@@ -12,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 from caseus.catalog import Catalog, HostedFile, Tombstone
 from caseus.checks import Checked, check_upload
 from caseus.checks.form import Form
-from caseus.errors import Conflict, Denied, Invalid, NotFound
+from caseus.errors import Conflict, Invalid, NotFound
 from caseus.names import is_filename, normalize
 from caseus.publication import Outcome, Publication
 from caseus.storage import Staged, Storage, hosted_tree
@@ -58,9 +58,8 @@ class Publisher:
         """
         with staged.reader() as reader:
             checked = check_upload(form, filename, reader, staged.digests, signature=signature)
-        self._check_uploader(actor, checked.project)
         file = self._file(staged, checked, filename, actor, signed=signature is not None)
-        return self._publication(staged, file, checked, signature).begin()
+        return self._publication(staged, file, checked, signature, user=actor).begin()
 
     def take(
         self,
@@ -117,15 +116,15 @@ class Publisher:
             yanked=yanked,
         )
 
-    def _check_uploader(self, name: str, project: str) -> None:
-        uploaders = self._catalog.uploaders(self.tree, project)
-        if not uploaders or name in uploaders:
-            return
-        user = self._catalog.user(name)
-        if user is None or not user.admin:
-            raise Denied(f"{name} may not upload to {project}: ask one of its uploaders, or an administrator")
-
-    def _publication(self, staged: Staged, file: HostedFile, checked: Checked, signature: bytes | None) -> Publication:
+    def _publication(
+        self,
+        staged: Staged,
+        file: HostedFile,
+        checked: Checked,
+        signature: bytes | None,
+        *,
+        user: str | None = None,
+    ) -> Publication:
         found = ((".metadata", _metadata(checked)), (".asc", signature))
         sidecars = {ending: data for ending, data in found if data is not None}
         return Publication(
@@ -135,6 +134,7 @@ class Publisher:
             file,
             sidecars,
             displaces=self.displaces,
+            user=user,
             clock=self._clock,
             sleep=self._sleep,
         )

@@ -16,7 +16,7 @@ from caseus.model import File
 _LEAST: Final = 100
 """Files of a project that is remembered: fewer are read in no time."""
 _MOST: Final = 20_000
-"""Files of all that are remembered, at some two KB each."""
+"""Files of all that are remembered, at some 1.3 KB each."""
 
 
 class Known(NamedTuple):

@@ -504,6 +504,28 @@ def test_where_uploaders_are_named_nobody_else_uploads(
     assert local.project(ACME).versions == ("1.0", "2.0", "3.0", "4.0")
 
 
+@pytest.mark.parametrize("size", CONTENT)
+def test_a_right_that_is_taken_away_while_a_file_is_checked_is_gone(
+    publisher: Publisher, catalog: Catalog, store: Storage, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    wheel, data = make_wheel("acme", "1.0", content=CONTENT[size])
+    staged = publisher.stage()
+    staged.write(data)
+    stamp = staged.stamp
+
+    def meanwhile(time: float) -> None:
+        catalog.change_uploaders(MAIN, "acme", add=["bob"], actor="test")
+        stamp(time)
+
+    monkeypatch.setattr(staged, "stamp", meanwhile)
+    form = form_for("acme", "1.0", wheel, data)
+    with pytest.raises(Denied, match="alice may not upload to acme"):
+        publisher.publish(staged, form, filename=wheel, signature=None, actor="alice")
+    staged.close()
+    assert not keys(store) and not catalog.hosted_files(MAIN, "acme")
+    assert upload(publisher, wheel, data, actor="bob") == "published"  # the name was not claimed
+
+
 def test_folders_are_synced_until_something_durable_lies_in_them(
     publisher: Publisher, store: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

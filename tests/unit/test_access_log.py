@@ -5,9 +5,13 @@ import io
 import json
 from collections.abc import Callable
 
+from starlette.types import Message
+
 from caseus.server.access_log import AccessLog, Shown
 from caseus.server.logs import Lines
+from caseus.web.forwarded import Origin
 from caseus.web.metrics import Metrics
+from caseus.web.request import Body, Request
 
 PAGE = Shown("GET", "/simple/acme/")
 
@@ -63,3 +67,27 @@ def test_a_flush_counts_and_writes_at_once() -> None:
     asyncio.run(main())
     assert len(stream.getvalue().splitlines()) == 2
     assert b'caseus_requests_total{status="200"} 2.0' in metrics.text()
+
+
+def test_requests_that_end_in_one_turn_of_the_loop_are_written_together() -> None:
+    written: list[str] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def main() -> None:
+        log = AccessLog(Lines(Stream()), Metrics())
+        for number in range(3):
+            origin = Origin("http", "pkgs.example.com", "127.0.0.1", False)
+            body = Body(receive, waits=False)
+            log.say(Request("POST", b"/legacy/", b"", {}, origin, f"{number:016x}", body, None), 200, 9)
+        assert not written
+        await asyncio.sleep(0)
+        assert [len(text.splitlines()) for text in written if text] == [3]
+
+    asyncio.run(main())

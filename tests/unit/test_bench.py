@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import bench.__main__
 import pytest
-from bench import page, reads
+from bench import page, reads, uploads
 from bench.load import Load, read, wrk
 from bench.parts import PARTS
 from bench.peers import Peer, PeerError, free_port, processes, running
@@ -59,6 +60,26 @@ def test_a_ratio_is_the_median_of_the_rounds() -> None:
     assert told.figures["caseus"] == "120/s, 10 µs, 1 ms"
     assert [(goal.found, goal.met) for goal in told.goals] == [("2", True), ("0.5", True), ("1", True), ("1.25", False)]
     assert "devpi" in told.goals[-1].wanted  # the best of them
+
+
+def test_how_the_rate_of_uploads_changes_in_a_round() -> None:
+    ends = [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+    assert uploads.Round(8.0, [], ends, 0.0).quarters == (4.0, 2 / 3)
+
+
+def test_a_client_of_its_own_begins_when_it_is_told() -> None:
+    begin = time.perf_counter()
+    clients = [uploads._Client(lambda: [time.perf_counter()]) for _ in range(2)]
+    told = time.perf_counter()
+    for client in clients:
+        client.begin()
+    for client in clients:
+        result = client.result()
+        assert begin < told < result.latencies[0] < result.end < time.perf_counter()
+    failing = uploads._Client(lambda: [][1])
+    failing.begin()
+    with pytest.raises(PeerError):
+        failing.result()
 
 
 def test_the_page_has_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:

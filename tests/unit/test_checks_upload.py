@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import io
 import random
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Mapping
 
@@ -251,6 +253,20 @@ def test_signatures_that_are_refused(signature: bytes, told: str) -> None:
 
 def test_an_armoured_signature_is_fine() -> None:
     assert check(signature=ARMOURED).project == "acme-tool"
+
+
+def test_long_versions_are_not_kept() -> None:
+    """Whoever sends many of them would fill memory; those that fit a filename are kept for a while."""
+    faults(changes={"version": "1.0+" + "a" * 50_000})
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            [told] = faults(changes={"version": f"1.0+{number}" + "a" * 50_000})
+            assert told.startswith("the form's version") and "is not the filename's" in told
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_failing_disk_is_not_the_uploads_fault() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from caseus import durability
 from caseus.storage.filesystem import FilesystemStorage
 from caseus.storage.testing import read_all
 
@@ -72,6 +73,33 @@ def test_each_is_opened_once_for_any_number_of_files(store: FilesystemStorage, o
     assert "acme" in opened, "afterwards they are opened anew"
 
 
+def test_files_that_got_their_names_are_synced_by_what_wrote_them(
+    store: FilesystemStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"{PROJECT}/{number}.whl" for number in range(3)]
+    read_again: list[str] = []
+    real, synced = os.open, set[int]()
+
+    def recorded(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        read_again.extend([path] if str(path).endswith(".whl") else [])
+        return real(path, flags, *args, **kwargs)
+
+    def sync_all(descriptors: Sequence[int], *_: Any) -> None:
+        synced.update(os.fstat(descriptor).st_ino for descriptor in descriptors)
+
+    with store.keeping_folders():
+        link(store, keys[0])
+        store.set_aside(keys[0], "")
+        monkeypatch.setattr(os, "open", recorded)
+        monkeypatch.setattr(durability, "sync_all", sync_all)
+        for key in keys:
+            link(store, key)
+        store.sync(keys)
+    assert not read_again
+    assert {store.path(key).stat().st_ino for key in keys} <= synced
+    assert [read(store, key) for key in keys] == [key.encode() for key in keys]
+
+
 def test_one_that_is_gone_is_made_anew(store: FilesystemStorage) -> None:
     with store.keeping_folders():
         link(store, f"{PROJECT}/1.whl")
@@ -101,7 +129,7 @@ def test_of_very_many_some_are_kept(store: FilesystemStorage) -> None:
         for key in keys:
             link(store, key)
         store.sync(keys)
-        assert len(os.listdir("/proc/self/fd")) <= before + 70
+        assert len(os.listdir("/proc/self/fd")) <= before + 140
     assert [read(store, key) for key in keys] == [key.encode() for key in keys]
 
 

@@ -7,14 +7,14 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, bindparam, delete, exists, select
+from sqlalchemy import BindParameter, bindparam, delete, exists, func, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from caseus.catalog import holdings, schema, sql
 from caseus.catalog.database import Database
 from caseus.catalog.rows import HostedFile
 from caseus.catalog.transaction import Syncs, Transaction
-from caseus.errors import Busy, Conflict
+from caseus.errors import Busy, Conflict, Denied
 
 LEASE = 30.0
 """Seconds for which a claim holds a name unless it is renewed."""
@@ -23,7 +23,9 @@ _f, _t, _c = schema.files.c, schema.tombstones.c, schema.claims.c
 _tree: BindParameter[str] = bindparam("tree")
 _name: BindParameter[str] = bindparam("name")
 _filename: BindParameter[str] = bindparam("filename")
+_user: BindParameter[str] = bindparam("user_name")
 
+_w = schema.uploaders.c
 _claimed = (_c.tree == _tree) & (_c.filename == _filename)
 # One statement, for each costs several microseconds besides what SQLite does.
 _used = sql.Statement(
@@ -34,8 +36,11 @@ _used = sql.Statement(
         select(_c.owner).where(_claimed).scalar_subquery().label("owner"),
         select(_c.until).where(_claimed).scalar_subquery().label("until"),
         exists().where(_f.tree == _tree, _f.project == _name).label("beside"),
+        # 1 where the user is one of the project's uploaders, 0 where others are, and nothing where all are
+        select(func.max(_w.user == _user)).where(_w.tree == _tree, _w.project == _name).scalar_subquery().label("may"),
     )
 )
+_admin = sql.Statement(select(schema.users.c.admin).where(schema.users.c.name == _user))
 _claim = sql.Statement(select(schema.claims).where(_c.tree == _tree, _c.filename == _filename))
 _set_claim = sql.Statement(
     upsert(schema.claims)
@@ -87,11 +92,14 @@ class Published(NamedTuple):
 class Uploads(Database):
     """Writes return when they are durable, or give a future."""
 
-    def claim(self, tree: str, project: str, filename: str, *, sha256: str, owner: str) -> Future[Claim]:
-        """T1. Conflict (through the future) if other bytes, or a tombstone, have the name."""
+    def claim(
+        self, tree: str, project: str, filename: str, *, sha256: str, owner: str, user: str | None = None
+    ) -> Future[Claim]:
+        """T1. Through the future Conflict if other bytes, or a tombstone, have the name; Denied if `user` is told and
+        may not upload to the project."""
 
         def job(transaction: Transaction) -> Claim:
-            found = _look(transaction, tree, project, filename, sha256, owner)
+            found = _look(transaction, tree, project, filename, sha256, owner=owner, user=user)
             if found.state is not ClaimState.MINE:
                 return found
             claim = {"tree": tree, "filename": filename, "project": project, "sha256": sha256, "owner": owner}
@@ -130,16 +138,22 @@ class Uploads(Database):
         return self.writer.write(job)
 
     def publish_at_once(
-        self, file: HostedFile, *, store: Syncs, place: Callable[[], Sequence[str]], displaces: Sequence[str] = ()
+        self,
+        file: HostedFile,
+        *,
+        store: Syncs,
+        place: Callable[[], Sequence[str]],
+        displaces: Sequence[str] = (),
+        user: str | None = None,
     ) -> Future[Published]:
         """T1, names for the bytes, and T2, while nobody else can write; for what takes no time but the disk's.
 
         `place` gives the names and returns them; the store then makes durable what all of the group placed, before
-        the rows are. Where another upload has claimed the name, nothing happens. Conflict as `claim` says it.
+        the rows are. Where another upload has claimed the name, nothing happens. Conflict, Denied as `claim` says it.
         """
 
         def job(transaction: Transaction) -> Published:
-            found = _look(transaction, file.tree, file.project, file.filename, file.sha256)
+            found = _look(transaction, file.tree, file.project, file.filename, file.sha256, user=user)
             if found.state is not ClaimState.MINE:
                 return Published(found, [])
             transaction.place(store, place(), beside=found.beside)
@@ -167,11 +181,20 @@ def subject(file: HostedFile) -> dict[str, str]:
 
 
 def _look(
-    transaction: Transaction, tree: str, project: str, filename: str, sha256: str, owner: str | None = None
+    transaction: Transaction,
+    tree: str,
+    project: str,
+    filename: str,
+    sha256: str,
+    *,
+    owner: str | None = None,
+    user: str | None = None,
 ) -> Claim:
-    """Who has the name already, MINE if nobody but `owner`. Conflict if it is used up."""
+    """Who has the name already, MINE if nobody but `owner`. Conflict if it is used up; Denied if not for the `user`."""
     name = {"tree": tree, "name": project, "filename": filename}
-    [used] = transaction.rows(_used, name)
+    [used] = transaction.rows(_used, name | {"user_name": user})
+    if user is not None and used["may"] == 0 and not _is_admin(transaction, user):
+        raise Denied(f"{user} may not upload to {project}: ask one of its uploaders, or an administrator")
     if used["published"] is not None:
         if used["published"] == sha256:
             return Claim(ClaimState.PUBLISHED)
@@ -183,6 +206,11 @@ def _look(
             return Claim(ClaimState.HELD, used["claimed"] == sha256, used["until"] - transaction.now)
         transaction.execute(_end_claim, name)  # it ran out: from now on its owner can't publish
     return Claim(ClaimState.MINE, beside=bool(used["beside"]))
+
+
+def _is_admin(transaction: Transaction, user: str) -> bool:
+    row = transaction.row(_admin, {"user_name": user})
+    return row is not None and bool(row["admin"])
 
 
 def _put(transaction: Transaction, file: HostedFile, displaces: Sequence[str]) -> list[str]:

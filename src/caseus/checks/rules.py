@@ -27,6 +27,25 @@ _SINGLE = (":action", "protocol_version", "name", "version", "filetype", *DIGEST
 T = TypeVar("T")
 
 
+class _worked_out(Generic[T]):  # it reads as `property` does
+    """A property that is worked out when first asked for; where that raises Invalid, it does so again each time."""
+
+    def __init__(self, make: Callable[[Upload], T]) -> None:
+        self._make, self._name = make, make.__name__
+        self.__doc__ = make.__doc__
+
+    def __get__(self, upload: Upload, owner: type[Upload]) -> T:
+        if self._name in upload.broken:
+            raise upload.broken[self._name]
+        try:
+            value = self._make(upload)
+        except Invalid as error:
+            upload.broken[self._name] = error
+            raise
+        upload.__dict__[self._name] = value  # where it is found from now on
+        return value
+
+
 class Upload:
     """What was sent; `parsed`, `metadata` and `core` raise Invalid where the file doesn't give them.
 
@@ -46,19 +65,19 @@ class Upload:
         self.filename = filename
         self.digests = digests
         self.signature = signature
-        self._parsed = _Outcome(lambda: parsed or parse_filename(check_filename(filename)))
-        self._contents = _Outcome(lambda: look_into(filename, reader))
-        self._core = _Outcome(lambda: parse_metadata(self.metadata))
+        self._reader, self._told = reader, parsed
+        self.broken: dict[str, Invalid] = {}
+        """What can't be had, by its name."""
 
-    @property
+    @_worked_out
     def parsed(self) -> ParsedFilename:
         """What the filename says."""
-        return self._parsed.get()
+        return self._told or parse_filename(check_filename(self.filename))
 
-    @property
+    @_worked_out
     def contents(self) -> Contents:
         """What the archive holds, and what is wrong with it."""
-        return self._contents.get()
+        return look_into(self.filename, self._reader)
 
     @property
     def metadata(self) -> bytes:
@@ -68,10 +87,10 @@ class Upload:
             raise Invalid(contents.faults)
         return contents.metadata
 
-    @property
+    @_worked_out
     def core(self) -> CoreMetadata:
         """What METADATA or PKG-INFO says."""
-        return self._core.get()
+        return parse_metadata(self.metadata)
 
     @property
     def metadata_file(self) -> str:
@@ -244,23 +263,3 @@ def find_faults(upload: Upload, rules: Sequence[Rule] = RULES) -> list[str]:
         except Invalid as error:
             faults |= dict.fromkeys(error.faults)
     return list(faults)
-
-
-class _Outcome(Generic[T]):
-    """What a function gives, or the Invalid that it raises; it is called once, when first asked for."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._value: T | None = None
-        self._error: Invalid | None = None
-
-    def get(self) -> T:
-        if self._error is None and self._value is None:
-            try:
-                self._value = self._make()
-            except Invalid as error:
-                self._error = error
-        if self._error is not None:
-            raise self._error
-        assert self._value is not None
-        return self._value

@@ -48,20 +48,31 @@ class AccessLog:
         self._metrics = metrics
         self._counts: Counter[int] = Counter()
         self._awaited = False  # a flush is to come
+        self._ends = False  # one at the end of this turn
         self._flushed = -math.inf
         self._second = -1
         self._stamp = ""
         self._events = RequestLog(metrics)
 
     def say(self, request: Request, status: int, size: int) -> None:
-        """For what the fast lane did not answer; at once. What failed is told by structlog, which cleans all of it."""
+        """For what the fast lane did not answer: by the end of this turn of the loop, as uploads end several at once.
+
+        What failed is told by structlog, at once, which cleans all of it.
+        """
         if self._lines is None or status >= HTTPStatus.BAD_REQUEST or request.failure is not None:
             self._events.say(request, status, size)
             return
         shown = Shown(request.method, clean(request.shown_path()))
         seconds = time.monotonic() - request.began
         client, cache, user = request.origin.client, request.cache, request.user and clean(request.user)
-        self.add(shown, status, size, request.id, client, cache, user, get_running_loop(), seconds=seconds)
+        loop = get_running_loop()
+        self.add(shown, status, size, request.id, client, cache, user, loop, seconds=seconds)
+        if not self._ends:
+            self._ends = True
+            loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._ends = False
         self.flush()
 
     def add(

@@ -7,6 +7,7 @@ import gc
 import math
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from socket import socket
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from caseus.server.http import Protocol
 from caseus.server.lane import Lane
 from caseus.server.sockets import BACKLOG
 from caseus.server.tls import Tls
+from caseus.server.turns import Turns
 
 if TYPE_CHECKING:
     from caseus.config import Config
@@ -39,6 +41,8 @@ class Http11:
         kind = Protocol if role.takes is None else Guest
         self._protocol = kind.for_at_most(most_connections(state.config), self._lane(), role.gives)
         self._server = _Server(_uvicorn_config(swap, state.config, self._protocol))
+        if role.takes is None:  # who only publishes holds up no pages
+            self._server.on_look = partial(self._look, Turns())
         self._reception = None if role.takes is None else Reception(role.takes, self._server)
         if self._tls is not None:
             self._server.config.load()
@@ -72,6 +76,10 @@ class Http11:
         self._protocol.limits = Protocol.for_at_most(most_connections(state.config)).limits
         self._server.config.timeout_graceful_shutdown = math.ceil(state.config.grace)
 
+    def _look(self, turns: Turns) -> None:
+        if self._protocol.lane is not None:
+            turns.look(self._protocol.lane.answered)
+
     def _lane(self) -> Lane:
         app = self._swap.app
         app.say = self._log.say
@@ -84,9 +92,10 @@ class Http11:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, without its signals."""
+    """uvicorn's, without its signals. `on_look` is called ten times a second."""
 
     on_ready: Callable[[], None]
+    on_look: Callable[[], None] | None = None
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -104,6 +113,11 @@ class _Server(uvicorn.Server):
         gc.enable()
         if self.started and not self.should_exit:
             self.on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self.on_look is not None:
+            self.on_look()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         end_after((self.config.timeout_graceful_shutdown or 0) + OVERTIME)

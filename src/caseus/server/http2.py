@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sys
 from collections.abc import Callable, Sequence
 from socket import socket
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from caseus.errors import Unavailable
 from caseus.server.engine import OVERTIME, end_after, most_connections
 from caseus.server.sockets import BACKLOG
 from caseus.server.swap import Swap
+from caseus.server.turns import BRIEF
 
 if TYPE_CHECKING:
     from granian.server.embed import Server
@@ -50,6 +52,7 @@ class Http2:
         self.stopping = False
 
     def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
+        sys.setswitchinterval(BRIEF)
         uvloop.run(self._serve(sockets, on_ready))
 
     def stop(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from socket import socket
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     from caseus.server.state import State
     from caseus.site import Site
 
-SWITCH_SECONDS = 0.0005
-"""For which a thread that checks an upload or renders a page may hold up the loop; Python's own value is ten times
-that, and each request waits for it."""
-
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("caseus.server")
 
 
@@ -43,8 +38,6 @@ class Serving:
 
     def run(self, sockets: Sequence[socket], on_ready: Callable[[], None]) -> None:
         """As `Engine.run`."""
-        if self._role.takes is None:  # who publishes holds up no pages, and loses time by each switch
-            sys.setswitchinterval(SWITCH_SECONDS)
         self._swap.site.catalog.watch_serial()
         with ExitStack() as stack:
             if not self._role.reads:

@@ -30,7 +30,7 @@ from caseus.storage.staging import (
     append,
     in_folder,
     link_new,
-    own_segments,
+    place_of,
     sync_keys,
 )
 from caseus.storage.temporary import FILE, INCOMING, OWN, Temporary, set_time
@@ -76,7 +76,7 @@ class FilesystemStorage:
 
     def stamp(self, key: str, time: float) -> None:
         """Gives what is stored its time (Unix seconds), as `Staged.stamp` does. Absent is fine. Unavailable."""
-        *folders, name = own_segments(key)
+        folders, name = place_of(key)
         with (
             suppress(FileNotFoundError),
             told("write a file", absence=True),
@@ -96,7 +96,7 @@ class FilesystemStorage:
             sync_keys(self._folders, keys, beside=beside, meanwhile=meanwhile)
 
     def replace(self, key: str, source: BinaryIO, *, durable: bool = True) -> None:
-        own_segments(key)
+        place_of(key)
         with Temporary(self._folders) as temporary:
             while data := source.read(CHUNK):
                 temporary.write(data)
@@ -114,7 +114,7 @@ class FilesystemStorage:
                 in_folder(self._folders, key, rename)
 
     def append(self, key: str, data: bytes, *, behind: bytes) -> bool:
-        *folders, name = own_segments(key)
+        folders, name = place_of(key)
         with suppress(FileNotFoundError), told("write a file", absence=True), self._folders.open(folders) as folder:
             fd = None
             with suppress(PermissionError):  # of a file of another user: it can be replaced
@@ -127,7 +127,7 @@ class FilesystemStorage:
         return False
 
     def set_aside(self, key: str, digest: str) -> None:
-        *folders, name = own_segments(key)
+        folders, name = place_of(key)
         orphan = _orphan_name(key)
         with (
             suppress(FileNotFoundError),
@@ -143,7 +143,7 @@ class FilesystemStorage:
 
     def keep_aside(self, key: str) -> None:
         """What the key holds gets a name among the orphans too; for what is about to be replaced. Absent is fine."""
-        *folders, name = own_segments(key)
+        folders, name = place_of(key)
         with (
             suppress(FileNotFoundError),
             told("keep a file", absence=True),
@@ -154,7 +154,7 @@ class FilesystemStorage:
             orphans.sync()
 
     def open(self, key: str, start: int = 0, stop: int | None = None) -> FileBlob:
-        *folders, name = own_segments(key)
+        folders, name = place_of(key)
         try:
             with told("open a file", absence=True), self._folders.open(folders) as folder:
                 fd = open_plain(name, folder)
@@ -167,7 +167,7 @@ class FilesystemStorage:
         return FileBlob(fd, start, stop)
 
     def delete(self, key: str) -> None:
-        *folders, name = own_segments(key)
+        folders, name = place_of(key)
         with (
             suppress(FileNotFoundError),
             told("delete a file", absence=True),

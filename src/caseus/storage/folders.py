@@ -53,8 +53,11 @@ class Folder:
     def __init__(self, fds: Sequence[int], names: Sequence[str], *, kept: bool = False) -> None:
         self.fds = tuple(fds)
         """Of the root, of those in between, and of this one."""
+        self.fd = self.fds[-1]
         self._names = tuple(names)
-        self._kept = kept
+        self.kept = kept
+        self.files: dict[str, int] = {}
+        """Where it is kept: files that got a name here meanwhile, which are closed with it."""
 
     @classmethod
     def open(cls, root: Path, names: Sequence[str], *, make: int | None = None) -> Self:
@@ -68,13 +71,9 @@ class Folder:
             for name in names:
                 fds.append(_open_or_make(name, fds[-1], make))
         except BaseException:
-            _close(fds)
+            close_all(fds)
             raise
         return cls(fds, names)
-
-    @property
-    def fd(self) -> int:
-        return self.fds[-1]
 
     def sync(self) -> None:
         """Makes the folder's entries durable, and its own in those above it.
@@ -94,14 +93,29 @@ class Folder:
                 return
 
     def close(self) -> None:
-        if not self._kept:
-            _close(self.fds)
+        if not self.kept:
+            close_all(self.fds)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
+        if not self.kept:
+            close_all(self.fds)
+
+
+class _Kept:
+    """What a thread keeps open."""
+
+    def __init__(self) -> None:
+        self.folders: dict[tuple[str, ...], Folder] = {}
+        self.files = 0
+
+    def close(self, places: Iterable[tuple[str, ...]]) -> None:
+        for place in places:
+            folder = self.folders.pop(place)
+            self.files -= len(folder.files)
+            close_all((folder.fd, *folder.files.values()))
 
 
 class Folders:
@@ -114,35 +128,46 @@ class Folders:
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Until its end, what this thread opens stays open, and is the same folder; not to be nested."""
-        kept: dict[tuple[str, ...], Folder] = {}
-        self._of_thread.kept = kept
+        kept = self._of_thread.kept = _Kept()
         try:
             yield
         finally:
             self._of_thread.kept = None
-            _close(folder.fd for folder in kept.values())
+            kept.close(list(kept.folders))
 
     def open(self, names: Sequence[str], *, make: int | None = None) -> Folder:
         """As `Folder.open`."""
         kept, place = self._kept(), tuple(names)
-        if kept is None:
-            return Folder.open(self.root, place, make=make)
-        if place not in kept:
-            if len(kept) >= _MOST_KEPT:
-                return Folder.open(self.root, place, make=make)
-            above = self.open(place[:-1], make=make).fds if place else ()
-            fd = _open_or_make(place[-1], above[-1], make) if place else _open_root(self.root)
-            kept[place] = Folder((*above, fd), place, kept=True)
-        return kept[place]
+        if kept is not None:
+            folder = kept.folders.get(place)
+            if folder is not None:
+                return folder
+            if len(kept.folders) < _MOST_KEPT:
+                above = self.open(place[:-1], make=make).fds if place else ()
+                fd = _open_or_make(place[-1], above[-1], make) if place else _open_root(self.root)
+                folder = kept.folders[place] = Folder((*above, fd), place, kept=True)
+                return folder
+        return Folder.open(self.root, place, make=make)
+
+    def keep(self, folder: Folder, name: str, fd: int) -> bool:
+        """Keep the file that got this name there open as long as the folder; False if it is still the caller's."""
+        kept = self._kept()
+        if kept is None or not folder.kept or kept.files >= _MOST_KEPT:
+            return False
+        if name in folder.files:  # what had the name before was set aside
+            os.close(folder.files[name])
+            kept.files -= 1
+        folder.files[name] = fd
+        kept.files += 1
+        return True
 
     def forget(self, names: Sequence[str]) -> None:
         """The folder, or one above it, may be gone: open anew what is in the same one at the top, and not in use."""
         kept, top = self._kept(), tuple(names[:1])
         if kept is not None:
-            places = [place for place in kept if place and place[:1] == top]
-            _close([kept.pop(place).fd for place in places])
+            kept.close([place for place in kept.folders if place and place[:1] == top])
 
-    def _kept(self) -> dict[tuple[str, ...], Folder] | None:
+    def _kept(self) -> _Kept | None:
         return getattr(self._of_thread, "kept", None)
 
 
@@ -174,7 +199,7 @@ def _open_one(name: str, above: int) -> int:
         raise
 
 
-def _close(fds: Iterable[int]) -> None:
+def close_all(fds: Iterable[int]) -> None:
     for fd in fds:
         os.close(fd)
 

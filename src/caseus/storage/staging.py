@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, TypeVar
 from caseus import durability
 from caseus.errors import Conflict, Invalid, Unavailable
 from caseus.storage import check_key
-from caseus.storage.folders import Folder, Folders, open_plain, told
+from caseus.storage.folders import Folder, Folders, close_all, open_plain, told
 from caseus.storage.temporary import Temporary, write_all
 
 CHUNK = 1 << 20
@@ -52,23 +52,26 @@ def new_hashes() -> dict[str, Hash]:
 
 
 @lru_cache(1024)
-def own_segments(key: str) -> tuple[str, ...]:
-    """The key's segments; Invalid for an illegal key and for one in the store's own folders.
+def place_of(key: str) -> tuple[tuple[str, ...], str]:
+    """The folders above it, and its name there; Invalid for an illegal key and for one in the store's own folders.
 
-    Each upload asks it four times of each of its keys.
+    Each upload asks it three times of each of its keys.
     """
     if key.startswith("."):
         raise Invalid(f"illegal storage key {key!r}: names with a dot in front belong to the store")
-    return tuple(check_key(key).split("/"))
+    *above, name = check_key(key).split("/")
+    return tuple(above), name
 
 
 def in_folder(folders: Folders, key: str, act: Callable[[Folder, str], T]) -> T:
     """Makes the key's folder and acts in it; again if a `delete` takes the empty folder away in between."""
-    *above, name = own_segments(key)
+    above, name = place_of(key)
     for _ in range(_ATTEMPTS):
-        with suppress(FileNotFoundError), folders.open(above, make=_SHARED) as folder:
-            return act(folder, name)
-        folders.forget(above)
+        try:
+            with folders.open(above, make=_SHARED) as folder:
+                return act(folder, name)
+        except FileNotFoundError:
+            folders.forget(above)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
@@ -95,8 +98,8 @@ def sync_keys(folders: Folders, keys: Iterable[str], *, beside: bool, meanwhile:
     """
     names: dict[tuple[str, ...], list[str]] = {}
     for key in keys:
-        *above, name = own_segments(key)
-        names.setdefault(tuple(above), []).append(name)
+        above, name = place_of(key)
+        names.setdefault(above, []).append(name)
     left = list(names.items())
     while left:
         _sync_folders(folders, left[:_FOLDERS_AT_ONCE], beside, meanwhile)
@@ -112,6 +115,8 @@ def _sync_folders(
     with ExitStack() as stack:
         opened: dict[tuple[str, ...], int] = {}
         files: list[int] = []
+        others: list[int] = []  # that nobody keeps open
+        stack.callback(close_all, others)
         for above, names in wanted:
             try:
                 folder = stack.enter_context(folders.open(above))
@@ -120,11 +125,14 @@ def _sync_folders(
             for depth in range(len(above) if beside else 0, len(above) + 1):
                 opened.setdefault(above[:depth], folder.fds[depth])
             for name in names:
-                with suppress(FileNotFoundError):
-                    fd = open_plain(name, folder)
-                    if fd is not None:
-                        stack.callback(os.close, fd)
-                        files.append(fd)
+                fd = folder.files.get(name)
+                if fd is None:
+                    with suppress(FileNotFoundError):
+                        fd = open_plain(name, folder)
+                    if fd is None:
+                        continue
+                    others.append(fd)
+                files.append(fd)
         durability.sync_all([*files, *opened.values()], meanwhile)
 
 
@@ -211,7 +219,7 @@ class FilesystemStaged:
             self._synced = True
 
     def commit(self, key: str) -> None:
-        own_segments(key)
+        place_of(key)
         if self._is_named(key):
             return
         self.sync()
@@ -222,18 +230,24 @@ class FilesystemStaged:
             temporary.unlink()
 
     def link(self, key: str) -> None:
-        own_segments(key)
+        place_of(key)
         if self._is_named(key):
             return
-        temporary = self._file()
-        temporary.show()
+        self._file().show()
         with told("name a file"):
             try:
-                in_folder(self._folders, key, temporary.link)
+                in_folder(self._folders, key, self._move)
             except FileExistsError:
                 raise Conflict(f"{key} already holds bytes from elsewhere") from None
-            self._named = True
-            temporary.unlink()
+
+    def _move(self, folder: Folder, name: str) -> None:
+        """To its name; a folder that is kept keeps a file that is in memory too, which a `sync` then finds open."""
+        temporary = self._file()
+        temporary.move(folder, name)
+        self._named = True
+        if self._hashes is None and self._folders.keep(folder, name, temporary.fd):
+            temporary.fd = -1
+            self._temporary = None
 
     def _file(self) -> Temporary:
         """The file in `.incoming`, from now on with all that was written."""
@@ -250,7 +264,7 @@ class FilesystemStaged:
         return self._named
 
     def holds(self, key: str) -> bool:
-        *above, name = own_segments(key)
+        above, name = place_of(key)
         try:
             with told("look at a file", absence=True), self._folders.open(above) as folder:
                 return same_bytes(self._file().fd, name, folder)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -34,11 +33,11 @@ class Temporary:
         with told("take a file in"), self._folder() as folder:
             self.fd = os.open(self.name, flags, 0o600, dir_fd=folder.fd)
             fcntl.flock(self.fd, fcntl.LOCK_SH)  # `gc` takes away only what nobody holds
-        self._sound = True
+        self._sound_after = _SoundAfter()
         self._there = True
 
     def write(self, data: bytes | bytearray) -> None:
-        with self._sound_after():
+        with self._sound_after:
             write_all(self.fd, data)
 
     def stamp(self, time: float) -> None:
@@ -47,11 +46,11 @@ class Temporary:
 
     def show(self) -> None:
         """From now on it can be read by whoever finds it under a name."""
-        with self._sound_after():
+        with self._sound_after:
             os.fchmod(self.fd, FILE)
 
     def sync(self) -> None:
-        with self._sound_after():
+        with self._sound_after:
             os.fchmod(self.fd, FILE)
             durability.sync(self.fd)
 
@@ -59,6 +58,14 @@ class Temporary:
         """Give it another name, never in the place of something. FileExistsError."""
         with self._folder() as own:
             os.link(self.name, name, src_dir_fd=own.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+
+    def move(self, folder: Folder, name: str) -> None:
+        """Give it that name instead of its own, never in the place of something. FileExistsError."""
+        with self._folder() as own:
+            os.link(self.name, name, src_dir_fd=own.fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+            with suppress(FileNotFoundError):
+                os.unlink(self.name, dir_fd=own.fd)
+        self._there = False
 
     def rename(self, path: str | Path, folder: Folder | None = None) -> None:
         """Give it that name instead of its own, in the place of what has it."""
@@ -85,20 +92,32 @@ class Temporary:
     def _folder(self) -> Folder:
         return self._folders.open([INCOMING], make=OWN)
 
-    @contextmanager
-    def _sound_after(self) -> Iterator[None]:
-        if not self._sound:
-            raise Unavailable("a write to the store failed before: send the file again", kind="local")
-        self._sound = False
-        with told("write a file"):
-            yield
-        self._sound = True
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class _SoundAfter(told):
+    """Of a file of which all was written, until one step fails."""
+
+    __slots__ = ("_sound",)
+
+    def __init__(self) -> None:
+        super().__init__("write a file")
+        self._sound = True
+
+    def __enter__(self) -> None:
+        if not self._sound:
+            raise Unavailable("a write to the store failed before: send the file again", kind="local")
+        self._sound = False
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._sound = True
+        else:
+            super().__exit__(kind, error, trace)
 
 
 def write_all(fd: int, data: bytes | bytearray) -> None:
