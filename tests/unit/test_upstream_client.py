@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
@@ -13,7 +14,7 @@ import pytest
 from caseus.checks.archive import read_wheel_metadata
 from caseus.errors import NotFound, Unavailable
 from caseus.names import normalize
-from caseus.upstream import NotModified, Page, Timeouts, Upstream
+from caseus.upstream import NotModified, Page, Timeouts, Upstream, deadline
 from caseus.upstream import client as client_module
 from caseus.upstream.ranges import RangesRefused, open_ranged
 from support.packages import make_sdist, make_wheel
@@ -162,6 +163,21 @@ def test_a_page_that_takes_too_long(server: FakeUpstream) -> None:
         client.page(ALPHA)
     assert caught.value.kind == "timeout"
     client.close()
+
+
+def test_who_has_no_descriptor_left_does_not_blame_the_upstream(
+    client: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deadline, "connect", connect)
+        for _ in range(10):  # nor is it left alone after some
+            with pytest.raises(Unavailable, match="Too many open files") as caught:
+                client.page(ALPHA)
+            assert caught.value.kind == "local"
+    assert page_of(client).files
 
 
 def test_retry_after_as_a_date(server: FakeUpstream) -> None:

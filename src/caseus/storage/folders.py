@@ -17,6 +17,7 @@ from caseus.errors import Unavailable
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOST_KEPT = 64
+_MOST_FILES = 16  # of what eight upload at once; each is a descriptor that others may need
 
 
 class told:  # it reads as the words around it
@@ -152,7 +153,7 @@ class Folders:
     def keep(self, folder: Folder, name: str, fd: int) -> bool:
         """Keep the file that got this name there open as long as the folder; False if it is still the caller's."""
         kept = self._kept()
-        if kept is None or not folder.kept or kept.files >= _MOST_KEPT:
+        if kept is None or not folder.kept or kept.files >= _MOST_FILES:
             return False
         if name in folder.files:  # what had the name before was set aside
             os.close(folder.files[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 import zlib
@@ -27,6 +28,7 @@ from caseus.upstream.tls import WrongKey
 from caseus.upstream.urls import shown
 
 _CHUNK = 262_144
+_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # it is we who lack something, not the upstream
 _DRAINED = 65_536  # bytes of an error's text that are read so that the connection can be used again
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 
@@ -41,6 +43,9 @@ def told(url: str) -> Iterator[None]:
     try:
         yield
     except HTTPError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OWN:
+            reason = error.__cause__.strerror or "unknown error"
+            raise Unavailable(f"no connection can be opened here ({reason}): try again", kind="local") from error
         # urllib3 counts a refused connection as a kind of ConnectTimeoutError.
         if isinstance(error, ConnectTimeoutError | ReadTimeoutError) and not isinstance(error, NewConnectionError):
             raise Unreachable(f"the upstream took too long: {shown(url)}", kind="timeout") from error
